@@ -1,0 +1,4 @@
+//! What is alive now: root > organization > execution.
+
+pub mod bucket;
+pub mod feed;

@@ -1,0 +1,11 @@
+//! Runstream takes test results and logs from test frameworks while the tests run, makes them durable before it
+//! acknowledges them, and pushes them to dashboards at once.
+
+pub mod access;
+pub mod actors;
+pub mod clock;
+pub mod domain;
+pub mod fs;
+pub mod http;
+pub mod limits;
+pub mod store;

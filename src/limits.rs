@@ -1,0 +1,91 @@
+//! Every bound of the program, with its unit and its reason. What an operator would want to change has a key in
+//! `config/default.toml`; the constant here is then its default or its ceiling. The assertions at the end hold the
+//! bounds against each other.
+
+use std::time::Duration;
+
+/// Events per request. The contract's own bound is 100; reporters may be configured above it.
+pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
+/// Bytes of an event request's body, after decompression.
+pub const EVENT_BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a setup or teardown body.
+pub const LIFECYCLE_BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of any other JSON body.
+pub const JSON_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Characters of a log chunk that are kept whole; beyond it the chunk is cut and marked. The client's own bound of
+/// 8192 is not a bound here: a longer chunk is kept, see the validation policy.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Characters of a test id before it is replaced by its head and a hash.
+pub const TEST_ID_CHARS_MAX: usize = 500;
+/// Characters of a title.
+pub const TITLE_CHARS_MAX: usize = 1_000;
+/// Characters of a file name.
+pub const FILE_CHARS_MAX: usize = 500;
+/// Characters of an error text and of a page snapshot.
+pub const LONG_TEXT_CHARS_MAX: usize = 8_192;
+
+/// Bytes of log text kept per run.
+pub const LOG_KEPT_BYTES_MAX: u64 = 10 << 20;
+/// Of these, bytes kept from the start; the rest is kept from the end.
+pub const LOG_HEAD_BYTES: u64 = 1 << 20;
+/// Bytes kept from the end of a longer log.
+pub const LOG_TAIL_BYTES: u64 = LOG_KEPT_BYTES_MAX - LOG_HEAD_BYTES;
+/// What stands where the middle of a long log was.
+pub const LOG_TRUNCATED_LINE: &str = "[LOG TRUNCATED]\n";
+/// Results recorded per run; further ones are counted only.
+pub const RESULTS_MAX: u64 = 200_000;
+
+/// A session without an accepted request for this long is over.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// A finished session is remembered this long, so that a repeated teardown gets its answer.
+pub const SESSION_ARCHIVE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After teardown events are still accepted this long: the reporter may have a batch in its retry pause.
+pub const LATE_EVENTS: Duration = Duration::from_secs(15);
+/// How often expired sessions are looked for. The contract asks for ten minutes at most.
+pub const ORPHAN_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Identical bytes within this time are two batches (a tight print loop).
+pub const REPLAY_MIN: Duration = Duration::from_millis(900);
+/// Identical bytes after this time are two batches.
+pub const REPLAY_MAX: Duration = Duration::from_secs(30);
+/// Gaps in client batch numbers that are remembered per session, over all writers.
+pub const BATCH_NUMBER_RANGES_MAX: usize = 4_096;
+
+/// The public reporter gives up after this long; every wait on the ingest path is well below it.
+pub const REPORTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for room in the byte budget before it is refused with 503.
+pub const BUDGET_WAIT: Duration = Duration::from_secs(4);
+/// How long a request waits for its batch to become durable before it is refused with 503.
+pub const APPEND_WAIT: Duration = Duration::from_secs(8);
+/// Bytes of request bodies and parsed batches held at the same time.
+pub const INGEST_BUDGET_BYTES: usize = 64 << 20;
+
+/// An execution actor without a message for this long leaves memory.
+pub const ACTOR_IDLE: Duration = Duration::from_secs(30);
+/// Live text is gathered this long before it goes out as one frame per run.
+pub const FEED_TICK: Duration = Duration::from_millis(30);
+/// Bytes of log text in one live frame; longer text goes out in several.
+pub const FRAME_TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Keys per user.
+pub const API_KEYS_PER_USER_MAX: u64 = 50;
+/// Failed logins within [`LOGIN_WINDOW`] before an address is locked.
+pub const LOGIN_FAILURES_MAX: u32 = 5;
+/// Window of failed logins, opened by the first.
+pub const LOGIN_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// How long an address stays locked.
+pub const LOGIN_LOCK: Duration = Duration::from_secs(15 * 60);
+/// Lifetime of a token.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// How stale a cached credential may be.
+pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
+    assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());
+    assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());
+    assert!(EVENT_BODY_BYTES_MAX < INGEST_BUDGET_BYTES);
+    assert!(CHUNK_BYTES_MAX < EVENT_BODY_BYTES_MAX);
+    assert!(REPLAY_MIN.as_millis() < REPLAY_MAX.as_millis());
+};

@@ -1,0 +1,3 @@
+//! The `runstream` binary: parse, run, map the error to an exit code.
+
+fn main() {}

@@ -1,0 +1,107 @@
+//! Organizations, people, API keys and the audit log.
+
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::clock::UnixMs;
+use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
+use crate::domain::id::{ApiKeyId, OrgId, UserId};
+
+/// Whether a login may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginGate {
+    /// It may; the failure, if it becomes one, has been counted already and is taken back by success.
+    Open,
+    /// This try is the one that reaches the threshold: it may be answered, then the address is locked.
+    Last,
+    /// Locked until this moment; Unix milliseconds.
+    LockedUntil(UnixMs),
+}
+
+/// Organizations, people, API keys and the audit log.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// Stores a new organization with its first member, and `audit`. If `org.slug` is taken it is stored with
+    /// `fallback_slug` instead; the organization as stored is returned.
+    ///
+    /// # Errors
+    /// `Conflict(Email)` if an account has the address, also when two calls race: exactly one wins.
+    async fn sign_up(
+        &self,
+        org: Organization,
+        fallback_slug: String,
+        user: User,
+        audit: AuditEntry,
+    ) -> StoreResult<Organization>;
+
+    /// The account with this address (trimmed, lower case), or `None`.
+    async fn user_by_email(&self, email: &str) -> StoreResult<Option<User>>;
+
+    /// The account, whatever organization it belongs to now, or `None`.
+    async fn user(&self, user: UserId) -> StoreResult<Option<User>>;
+
+    /// Replaces the account's record (role, status, name, password, `credentials_valid_from_ms`, organization) and
+    /// stores `audit`. `false` if there is no such account. The e-mail address cannot be changed.
+    async fn update_user(&self, user: User, audit: Option<AuditEntry>) -> StoreResult<bool>;
+
+    /// The organization, or `None`.
+    async fn organization(&self, org: OrgId) -> StoreResult<Option<Organization>>;
+
+    /// Number of members of any status.
+    async fn member_count(&self, org: OrgId) -> StoreResult<u64>;
+
+    /// Counts a login try for `email` before its password is looked at: check and count are one step, so that
+    /// parallel tries cannot exceed `threshold` failures within `window_ms`, a window that the first failure opens.
+    /// Reaching the threshold locks the address for `lock_ms`; tries while locked do not extend the lock. Survives a
+    /// restart. Works alike for addresses without an account.
+    async fn begin_login(
+        &self,
+        email: &str,
+        now_ms: UnixMs,
+        threshold: u32,
+        window_ms: i64,
+        lock_ms: i64,
+    ) -> StoreResult<LoginGate>;
+
+    /// Records a login that succeeded: `last_login_ms` is set, the failures counted for the address are forgotten
+    /// unless it is locked, `audit` is stored.
+    async fn login_succeeded(
+        &self,
+        user: UserId,
+        email: &str,
+        now_ms: UnixMs,
+        audit: AuditEntry,
+    ) -> StoreResult<()>;
+
+    /// Stores a new key and `audit`.
+    ///
+    /// # Errors
+    /// `Conflict(KeyLimit)` if its owner has `max_keys` already; check and creation are one step.
+    async fn create_key(&self, key: ApiKey, max_keys: u64, audit: AuditEntry) -> StoreResult<()>;
+
+    /// The key with this hash, or `None`.
+    async fn key_by_hash(&self, hash: &KeyHash) -> StoreResult<Option<ApiKey>>;
+
+    /// The key, or `None` if `org` has none such.
+    async fn key(&self, org: OrgId, key: ApiKeyId) -> StoreResult<Option<ApiKey>>;
+
+    /// The owner's keys, newest first, at most 1000.
+    async fn keys_of(&self, org: OrgId, owner: UserId) -> StoreResult<Vec<ApiKey>>;
+
+    /// Removes a key and stores `audit`; `false` if `org` has none such.
+    async fn revoke_key(&self, org: OrgId, key: ApiKeyId, audit: AuditEntry) -> StoreResult<bool>;
+
+    /// Sets `last_used_ms` if the key still exists and was not used later. May be lost in a crash.
+    async fn mark_key_used(&self, org: OrgId, key: ApiKeyId, used_ms: UnixMs) -> StoreResult<()>;
+
+    /// Stores an audit entry that stands alone (a failed login).
+    async fn audit(&self, entry: AuditEntry) -> StoreResult<()>;
+
+    /// The newest `limit` audit entries of the organization after skipping `offset`, and how many there are.
+    async fn audit_entries(
+        &self,
+        org: OrgId,
+        limit: usize,
+        offset: usize,
+    ) -> StoreResult<(Vec<AuditEntry>, u64)>;
+}

@@ -1,0 +1,37 @@
+//! Projects and what is known of their tests.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::domain::account::AuditEntry;
+use crate::domain::id::{OrgId, ProjectId};
+use crate::domain::project::Project;
+
+/// Projects.
+#[async_trait]
+pub trait Projects: Send + Sync {
+    /// Stores a new project and `audit`.
+    ///
+    /// # Errors
+    /// `Conflict(ProjectSlug)` if the organization has a project with this slug, `Conflict(ProjectLimit)` if it has
+    /// `max_projects` already; checks and creation are one step, races included.
+    async fn create_project(&self, project: Project, max_projects: u64, audit: AuditEntry)
+    -> StoreResult<()>;
+
+    /// The project, or `None` if `org` has none such.
+    async fn project(&self, org: OrgId, project: ProjectId) -> StoreResult<Option<Project>>;
+
+    /// The organization's projects, newest first (ties by id, descending), at most 1000.
+    async fn projects(&self, org: OrgId) -> StoreResult<Vec<Project>>;
+
+    /// Which tests of the project are quarantined in `group` (a run's group name, or `external-ci` without one).
+    /// Empty if the organization has no such project.
+    async fn quarantined_tests(
+        &self,
+        org: OrgId,
+        project: ProjectId,
+        group: &str,
+    ) -> StoreResult<HashSet<String>>;
+}

@@ -1,0 +1,1 @@
+//! The embedded store: a shared journal for what is acknowledged, an LSM tree for what is queried.

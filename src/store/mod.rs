@@ -1,0 +1,5 @@
+//! What is remembered. [`contract`] says what a store promises, one trait per noun; [`lsm`] keeps the promises on
+//! this machine's disk. Nothing above this room knows which store it talks to.
+
+pub mod contract;
+pub mod lsm;

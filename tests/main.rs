@@ -1,0 +1,1 @@
+//! The one test binary: modules mirror `src/`, black-box over real sockets where there are any.
