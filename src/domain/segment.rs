@@ -28,6 +28,19 @@ pub struct Position {
     pub results: u64,
 }
 
+/// What was refused or recognised since the run's last segment: losses are counted where the run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refusals {
+    /// Batches recognised as sent before.
+    pub replayed: u32,
+    /// Batches refused by a rate tier (429).
+    pub tier: u32,
+    /// Batches refused under pressure (503).
+    pub pressure: u32,
+    /// Batches refused as unusable (400).
+    pub rejected: u32,
+}
+
 /// One durable step of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -41,8 +54,10 @@ pub struct Segment {
     pub seq: u64,
     /// Where the run stood before it.
     pub start: Position,
-    /// The batches, in the order they took effect.
+    /// The batches, in the order they took effect; none if only `refusals` are to be remembered.
     pub batches: Vec<SegmentBatch>,
+    /// What was not applied since the segment before.
+    pub refusals: Refusals,
 }
 
 impl Segment {
