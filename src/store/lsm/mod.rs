@@ -1,1 +1,139 @@
 //! The embedded store: a shared journal for what is acknowledged, an LSM tree for what is queried.
+//!
+//! Accounts, tokens and projects are plain transactions on the tree, on disk before a call returns ([`db`]).
+
+mod db;
+mod failure;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use db::Db;
+use failure::FailureLatch;
+use fjall::Readable;
+
+use super::contract::{StoreError, StoreResult};
+use crate::fs::Fs;
+
+/// Where the embedded store lives and how much it may take.
+#[derive(Debug, Clone)]
+pub struct LsmSettings {
+    /// The data folder; the store makes `lsm` and `journal` in it.
+    pub data: PathBuf,
+    /// Bytes of blocks that the LSM tree keeps in memory.
+    pub cache_bytes: u64,
+}
+
+impl LsmSettings {
+    /// Default sizes in this data folder.
+    #[must_use]
+    pub fn at(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into(), cache_bytes: 32 << 20 }
+    }
+}
+
+/// The embedded store.
+pub struct LsmStore {
+    db: Db,
+    failure: Arc<FailureLatch>,
+}
+
+impl LsmStore {
+    /// Opens the store, creating it if the data folder is empty.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be used (another process holds it, say), `Damaged` if it holds no store that
+    /// this build can read.
+    pub async fn open(settings: LsmSettings, fs: Arc<dyn Fs>) -> StoreResult<Self> {
+        let failure = Arc::new(FailureLatch::new());
+        let latch = Arc::clone(&failure);
+        let opening = tokio::task::spawn_blocking(move || {
+            let dir = settings.data.join("lsm");
+            fs.create_dir_all(&dir)
+                .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
+            Db::open(&dir, settings.cache_bytes, latch)
+        });
+        let db = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+        Ok(Self { db, failure })
+    }
+
+    /// A real round trip: a row is written, synced and read back.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Full` if a write is not accepted now.
+    pub async fn probe_rows(&self) -> StoreResult<()> {
+        if let Some(reason) = self.failure.reason() {
+            return Err(StoreError::Unavailable(reason));
+        }
+        self.db
+            .commit(|db, change| {
+                change.insert(&db.keyspace("probe")?, "probe", "written");
+                Ok(())
+            })
+            .await?;
+        self.db
+            .blocking(|db| {
+                let read =
+                    db.inner().read_tx().get(db.keyspace("probe")?, "probe").map_err(db::store_error)?;
+                read.map(|_| ())
+                    .ok_or_else(|| StoreError::Damaged("the probe's row cannot be read back".into()))
+            })
+            .await
+    }
+
+    /// The first failure that no call can recover from, if there was one.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure.reason()
+    }
+
+    /// Resolves when the store has failed for good.
+    pub async fn until_failed(&self) -> String {
+        self.failure.failed().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::OsFs;
+
+    #[tokio::test]
+    async fn a_committed_change_is_there_after_a_restart_and_a_refused_one_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let store = LsmStore::open(LsmSettings::at(data.path()), Arc::new(OsFs)).await.unwrap();
+        let refused: StoreResult<()> = store
+            .db
+            .commit(|db, change| {
+                change.insert(&db.keyspace("things")?, "refused", "1");
+                Err(StoreError::Full("no".into()))
+            })
+            .await;
+        assert_eq!(refused, Err(StoreError::Full("no".into())));
+        store
+            .db
+            .commit(|db, change| {
+                let things = db.keyspace("things")?;
+                change.insert(&things, "kept", "1");
+                assert!(change.contains_key(&things, "kept").unwrap(), "a change sees itself");
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(store.failure(), None);
+        assert_eq!(store.probe_rows().await, Ok(()));
+        drop(store);
+
+        let store = LsmStore::open(LsmSettings::at(data.path()), Arc::new(OsFs)).await.unwrap();
+        let found = store
+            .db
+            .blocking(|db| {
+                let things = db.keyspace("things")?;
+                let kept = things.get("kept").map_err(db::store_error)?;
+                let refused = things.get("refused").map_err(db::store_error)?;
+                Ok((kept.is_some(), refused.is_some()))
+            })
+            .await;
+        assert_eq!(found, Ok((true, false)));
+    }
+}

@@ -1,0 +1,105 @@
+//! The LSM tree behind the queries: fjall, with its calls kept off the async threads and its persist mode stated.
+//! fjall's own default stops at the operating system's buffers; here a change is on disk or it is said that it is not.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fjall::{
+    KeyspaceCreateOptions, PersistMode, SingleWriterTxDatabase, SingleWriterTxKeyspace, SingleWriterWriteTx,
+};
+
+use super::failure::FailureLatch;
+use crate::store::contract::{StoreError, StoreResult};
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Db {
+    inner: SingleWriterTxDatabase,
+    keyspaces: Arc<RwLock<HashMap<&'static str, SingleWriterTxKeyspace>>>,
+    failure: Arc<FailureLatch>,
+}
+
+impl Db {
+    /// Opens or creates the database in `dir`. Blocks.
+    pub(super) fn open(dir: &Path, cache_bytes: u64, failure: Arc<FailureLatch>) -> StoreResult<Self> {
+        let inner =
+            SingleWriterTxDatabase::builder(dir).cache_size(cache_bytes).open().map_err(store_error)?;
+        Ok(Self { inner, keyspaces: Arc::default(), failure })
+    }
+
+    /// The keyspace `name`, created if it is not there. Blocks the first time.
+    pub(super) fn keyspace(&self, name: &'static str) -> StoreResult<SingleWriterTxKeyspace> {
+        if let Some(known) = self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(known.clone());
+        }
+        let opened = self.inner.keyspace(name, KeyspaceCreateOptions::default).map_err(store_error)?;
+        self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).insert(name, opened.clone());
+        Ok(opened)
+    }
+
+    /// The database itself, for reads and unsynced writes. Blocks; for use inside [`Db::blocking`] and on own threads.
+    pub(super) fn inner(&self) -> &SingleWriterTxDatabase {
+        &self.inner
+    }
+
+    /// Runs `work` where it may block.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let db = self.clone();
+        tokio::task::spawn_blocking(move || work(&db))
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("a store call ended early: {error}")))?
+    }
+
+    /// Runs `change` in a transaction: one at a time, sees its own writes, nothing is stored if it returns an error.
+    /// When this returns `Ok` the change is on disk.
+    pub(super) async fn commit<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Self, &mut SingleWriterWriteTx<'_>) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.blocking(move |db| {
+            let mut transaction = db.inner.write_tx();
+            let outcome = change(db, &mut transaction)?;
+            transaction.commit().map_err(|error| db.fatal("commit", error))?;
+            db.persist()?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Makes everything written so far durable. Blocks.
+    pub(super) fn persist(&self) -> StoreResult<()> {
+        self.inner.persist(PersistMode::SyncAll).map_err(|error| self.fatal("persist", error))
+    }
+
+    /// A failed write or sync: fjall accepts nothing any more, so neither does the store.
+    fn fatal(&self, doing: &str, error: fjall::Error) -> StoreError {
+        self.failure.fail(&format!("the query store failed to {doing}: {error}"));
+        store_error(error)
+    }
+}
+
+/// What a failure of fjall means to callers.
+pub(super) fn store_error(error: fjall::Error) -> StoreError {
+    match &error {
+        fjall::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+            StoreError::Full(error.to_string())
+        }
+        fjall::Error::Storage(
+            fjall::LsmError::ChecksumMismatch { .. }
+            | fjall::LsmError::InvalidTag(_)
+            | fjall::LsmError::InvalidHeader(_)
+            | fjall::LsmError::Decompress(_)
+            | fjall::LsmError::Unrecoverable,
+        )
+        | fjall::Error::JournalRecovery(_)
+        | fjall::Error::Unrecoverable
+        | fjall::Error::Decompress(_)
+        | fjall::Error::InvalidTag(_)
+        | fjall::Error::InvalidTrailer => StoreError::Damaged(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
