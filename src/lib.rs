@@ -3,7 +3,9 @@
 
 pub mod access;
 pub mod actors;
+pub mod cli;
 pub mod clock;
+pub mod dial;
 pub mod domain;
 pub mod fs;
 pub mod http;
