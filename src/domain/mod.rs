@@ -9,3 +9,5 @@ pub mod project;
 pub mod result;
 pub mod role;
 pub mod segment;
+pub mod time;
+pub mod view;
