@@ -11,3 +11,4 @@ pub mod fs;
 pub mod http;
 pub mod limits;
 pub mod store;
+pub mod telemetry;
