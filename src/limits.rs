@@ -25,6 +25,23 @@ pub const FILE_CHARS_MAX: usize = 500;
 /// Characters of an error text and of a page snapshot.
 pub const LONG_TEXT_CHARS_MAX: usize = 8_192;
 
+/// Characters of a run's name.
+pub const RUN_NAME_CHARS_MAX: usize = 200;
+/// Characters of a run's group.
+pub const GROUP_NAME_CHARS_MAX: usize = 128;
+/// Characters of a reporter's version.
+pub const REPORTER_VERSION_CHARS_MAX: usize = 50;
+/// Tests a run may announce.
+pub const TOTAL_TESTS_MAX: u32 = 100_000;
+/// Characters of a repository's name or address.
+pub const REPOSITORY_CHARS_MAX: usize = 300;
+/// Characters of a branch name.
+pub const BRANCH_CHARS_MAX: usize = 255;
+/// Characters of a commit id.
+pub const COMMIT_CHARS_MAX: usize = 64;
+/// Characters of a CI run's address.
+pub const RUN_URL_CHARS_MAX: usize = 500;
+
 /// Bytes of log text kept per run.
 pub const LOG_KEPT_BYTES_MAX: u64 = 10 << 20;
 /// Of these, bytes kept from the start; the rest is kept from the end.

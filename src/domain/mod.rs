@@ -3,11 +3,17 @@
 pub mod account;
 pub mod batch;
 pub mod execution;
+pub mod finding;
 pub mod id;
+pub mod number;
 pub mod plan;
 pub mod project;
+pub mod redact;
 pub mod result;
 pub mod role;
 pub mod segment;
+pub mod setup;
+pub mod teardown;
+pub mod text;
 pub mod time;
 pub mod view;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
-use serde::Serialize;
+
+pub use crate::domain::finding::Finding;
 
 /// What kind of failure: decides the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,15 +56,6 @@ impl Kind {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
-}
-
-/// What is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Finding {
-    /// Path of the field, as `summary.total`.
-    pub field: String,
-    /// What is wrong with it, for a person.
-    pub message: String,
 }
 
 /// A failed request: what the client is told, and the cause that only the log sees.
