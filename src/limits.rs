@@ -95,6 +95,10 @@ pub const LOGIN_WINDOW: Duration = Duration::from_secs(15 * 60);
 pub const LOGIN_LOCK: Duration = Duration::from_secs(15 * 60);
 /// Lifetime of a token.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// How long an audit entry is kept.
+pub const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Rows that one list or one step of a purge touches.
+pub const ROWS_PER_CALL_MAX: usize = 1_000;
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 

@@ -22,7 +22,8 @@ pub enum LoginGate {
 #[async_trait]
 pub trait Accounts: Send + Sync {
     /// Stores a new organization with its first member, and `audit`. If `org.slug` is taken it is stored with
-    /// `fallback_slug` instead; the organization as stored is returned.
+    /// `fallback_slug` instead, and if that is taken too, with the organization's id appended to it; the organization
+    /// as stored is returned.
     ///
     /// # Errors
     /// `Conflict(Email)` if an account has the address, also when two calls race: exactly one wins.
@@ -41,7 +42,8 @@ pub trait Accounts: Send + Sync {
     async fn user(&self, user: UserId) -> StoreResult<Option<User>>;
 
     /// Replaces the account's record (role, status, name, password, `credentials_valid_from_ms`, organization) and
-    /// stores `audit`. `false` if there is no such account. The e-mail address cannot be changed.
+    /// stores `audit`. `false` if there is no such account; then nothing is stored. The e-mail address cannot be
+    /// changed, and the later of the stored and the given `last_login_ms` is kept.
     async fn update_user(&self, user: User, audit: Option<AuditEntry>) -> StoreResult<bool>;
 
     /// The organization, or `None`.
@@ -63,8 +65,13 @@ pub trait Accounts: Send + Sync {
         lock_ms: i64,
     ) -> StoreResult<LoginGate>;
 
-    /// Records a login that succeeded: `last_login_ms` is set, the failures counted for the address are forgotten
-    /// unless it is locked, `audit` is stored.
+    /// Takes back one counted try that was no wrong guess: the password was right but the account is suspended, or
+    /// the check could not be made. A lock that this try completed is lifted with it.
+    async fn undo_login(&self, email: &str) -> StoreResult<()>;
+
+    /// Records a login that succeeded: `last_login_ms` is set if the account still exists, `audit` is stored, and the
+    /// tries counted for the address are forgotten. Its own try is one of them, so that the failures among them were
+    /// below the threshold: a lock they completed together is lifted too.
     async fn login_succeeded(
         &self,
         user: UserId,
@@ -72,6 +79,10 @@ pub trait Accounts: Send + Sync {
         now_ms: UnixMs,
         audit: AuditEntry,
     ) -> StoreResult<()>;
+
+    /// Forgets the counted tries of addresses whose window and lock have ended before `now_ms`; returns how many
+    /// addresses. At most 1000 a call.
+    async fn purge_logins(&self, now_ms: UnixMs) -> StoreResult<u64>;
 
     /// Stores a new key and `audit`.
     ///
@@ -88,7 +99,7 @@ pub trait Accounts: Send + Sync {
     /// The owner's keys, newest first, at most 1000.
     async fn keys_of(&self, org: OrgId, owner: UserId) -> StoreResult<Vec<ApiKey>>;
 
-    /// Removes a key and stores `audit`; `false` if `org` has none such.
+    /// Removes a key and stores `audit`; `false` if `org` has none such, and then nothing is stored.
     async fn revoke_key(&self, org: OrgId, key: ApiKeyId, audit: AuditEntry) -> StoreResult<bool>;
 
     /// Sets `last_used_ms` if the key still exists and was not used later. May be lost in a crash.
@@ -97,11 +108,15 @@ pub trait Accounts: Send + Sync {
     /// Stores an audit entry that stands alone (a failed login).
     async fn audit(&self, entry: AuditEntry) -> StoreResult<()>;
 
-    /// The newest `limit` audit entries of the organization after skipping `offset`, and how many there are.
+    /// The newest `limit` audit entries of the organization after skipping `offset`, newest first (ties by id,
+    /// descending), and how many there are. At most 1000 a page.
     async fn audit_entries(
         &self,
         org: OrgId,
         limit: usize,
         offset: usize,
     ) -> StoreResult<(Vec<AuditEntry>, u64)>;
+
+    /// Forgets audit entries older than `before_ms`, of all organizations; returns how many. At most 1000 a call.
+    async fn purge_audit(&self, before_ms: UnixMs) -> StoreResult<u64>;
 }

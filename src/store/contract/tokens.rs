@@ -15,6 +15,6 @@ pub trait Tokens: Send + Sync {
     /// Whether the token is revoked.
     async fn is_token_revoked(&self, token: &str) -> StoreResult<bool>;
 
-    /// Forgets revocations of tokens that have expired before `now_ms`; returns how many.
+    /// Forgets revocations of tokens that have expired before `now_ms`; returns how many. At most 1000 a call.
     async fn purge_revocations(&self, now_ms: UnixMs) -> StoreResult<u64>;
 }

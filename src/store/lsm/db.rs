@@ -61,13 +61,29 @@ impl Db {
         change: impl FnOnce(&Self, &mut SingleWriterWriteTx<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
         self.blocking(move |db| {
-            let mut transaction = db.inner.write_tx();
-            let outcome = change(db, &mut transaction)?;
-            transaction.commit().map_err(|error| db.fatal("commit", error))?;
+            let outcome = db.transact(change)?;
             db.persist()?;
             Ok(outcome)
         })
         .await
+    }
+
+    /// As [`Db::commit`], but a crash may lose the change.
+    pub(super) async fn commit_unsynced<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Self, &mut SingleWriterWriteTx<'_>) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.blocking(move |db| db.transact(change)).await
+    }
+
+    fn transact<T>(
+        &self,
+        change: impl FnOnce(&Self, &mut SingleWriterWriteTx<'_>) -> StoreResult<T>,
+    ) -> StoreResult<T> {
+        let mut transaction = self.inner.write_tx();
+        let outcome = change(self, &mut transaction)?;
+        transaction.commit().map_err(|error| self.fatal("commit", error))?;
+        Ok(outcome)
     }
 
     /// Makes everything written so far durable. Blocks.

@@ -2,8 +2,14 @@
 //!
 //! Accounts, tokens and projects are plain transactions on the tree, on disk before a call returns ([`db`]).
 
+mod accounts;
+mod audit;
 mod db;
 mod failure;
+mod logins;
+mod projects;
+mod table;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;

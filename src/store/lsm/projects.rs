@@ -1,0 +1,121 @@
+//! Projects: the record by id, an index by age for the list and one by slug for uniqueness.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::LsmStore;
+use super::audit;
+use super::table::{Key, Table};
+use crate::domain::account::AuditEntry;
+use crate::domain::id::{OrgId, ProjectId};
+use crate::domain::project::Project;
+use crate::limits::ROWS_PER_CALL_MAX;
+use crate::store::contract::{Conflict, Projects, StoreError, StoreResult};
+
+/// `org project`.
+const PROJECTS: Table<Project> = Table::named("projects");
+/// `org created_ms project` → the project's id.
+const PROJECTS_BY_AGE: Table<ProjectId> = Table::named("projects_by_age");
+/// `org slug` → the project's id.
+const PROJECTS_BY_SLUG: Table<ProjectId> = Table::named("projects_by_slug");
+/// `org` → how many projects it has.
+const PROJECT_COUNTS: Table<u64> = Table::named("project_counts");
+/// `org project group test` → the test. Filled by the quarantine endpoints when they come.
+const QUARANTINED: Table<String> = Table::named("quarantined_tests");
+
+fn org_key(org: OrgId) -> Key {
+    Key::new().id(org.as_bytes())
+}
+
+fn project_key(org: OrgId, project: ProjectId) -> Key {
+    org_key(org).id(project.as_bytes())
+}
+
+#[async_trait]
+impl Projects for LsmStore {
+    async fn create_project(
+        &self,
+        project: Project,
+        max_projects: u64,
+        audit: AuditEntry,
+    ) -> StoreResult<()> {
+        self.db
+            .commit(move |db, change| {
+                let by_slug = org_key(project.org).text(&project.slug);
+                if PROJECTS_BY_SLUG.has(db, change, &by_slug)? {
+                    return Err(StoreError::Conflict(Conflict::ProjectSlug));
+                }
+                if PROJECT_COUNTS.count(db, change, &org_key(project.org))? >= max_projects {
+                    return Err(StoreError::Conflict(Conflict::ProjectLimit));
+                }
+                let by_age = org_key(project.org).moment(project.created_ms).id(project.id.as_bytes());
+                PROJECTS.put(db, change, project_key(project.org, project.id), &project)?;
+                PROJECTS_BY_AGE.put(db, change, by_age, &project.id)?;
+                PROJECTS_BY_SLUG.put(db, change, by_slug, &project.id)?;
+                PROJECT_COUNTS.add(db, change, org_key(project.org), 1)?;
+                audit::put(db, change, &audit)
+            })
+            .await
+    }
+
+    async fn project(&self, org: OrgId, project: ProjectId) -> StoreResult<Option<Project>> {
+        let key = project_key(org, project);
+        self.db.blocking(move |db| PROJECTS.get(db, &db.inner().read_tx(), &key)).await
+    }
+
+    async fn projects(&self, org: OrgId) -> StoreResult<Vec<Project>> {
+        self.db
+            .blocking(move |db| {
+                let view = db.inner().read_tx();
+                let newest = PROJECTS_BY_AGE.records(db, &view, &org_key(org))?.rev().take(ROWS_PER_CALL_MAX);
+                newest
+                    .filter_map(|id| {
+                        id.and_then(|id| PROJECTS.get(db, &view, &project_key(org, id))).transpose()
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    async fn quarantined_tests(
+        &self,
+        org: OrgId,
+        project: ProjectId,
+        group: &str,
+    ) -> StoreResult<HashSet<String>> {
+        let prefix = project_key(org, project).inner_text(group);
+        self.db.blocking(move |db| QUARANTINED.records(db, &db.inner().read_tx(), &prefix)?.collect()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fs::OsFs;
+    use crate::store::lsm::LsmSettings;
+
+    #[tokio::test]
+    async fn quarantined_tests_are_those_of_the_project_and_the_group() {
+        let data = tempfile::tempdir().unwrap();
+        let store = LsmStore::open(LsmSettings::at(data.path()), Arc::new(OsFs)).await.unwrap();
+        let (org, project) = (OrgId::generate(1), ProjectId::generate(1));
+        store
+            .db
+            .commit(move |db, change| {
+                for (group, test) in [("nightly", "a"), ("nightly", "b"), ("nightly-2", "c")] {
+                    let key = project_key(org, project).inner_text(group).text(test);
+                    QUARANTINED.put(db, change, key, &test.to_owned())?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let found = store.quarantined_tests(org, project, "nightly").await.unwrap();
+        assert_eq!(found, HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(store.quarantined_tests(org, project, "night").await, Ok(HashSet::new()));
+        assert_eq!(store.quarantined_tests(OrgId::generate(2), project, "nightly").await, Ok(HashSet::new()));
+    }
+}
