@@ -81,6 +81,8 @@ pub struct ClosedRun {
     pub revision: u32,
     /// Effective status.
     pub status: Status,
+    /// Whether the quality gate let a run pass that its reporter called failed.
+    pub gated: bool,
     /// Unix milliseconds.
     pub end_ms: UnixMs,
     /// What arrived.
@@ -197,6 +199,10 @@ pub trait Executions: Send + Sync {
 
     /// How many runs of the organization started in `[from_ms, to_ms)`, deleted ones included.
     async fn count_runs(&self, org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> StoreResult<u64>;
+
+    /// Bytes kept for the organization's settled runs: their log text and their results, as counted when they were
+    /// settled.
+    async fn storage_used(&self, org: OrgId) -> StoreResult<u64>;
 
     /// The session, running or archived, or `None`. `expires_ms` of a running one is that of its setup.
     async fn session(&self, session: SessionId) -> StoreResult<Option<Session>>;
