@@ -45,10 +45,12 @@ pub enum ClientError {
     #[error("not a valid request: {0}")]
     Request(#[from] http::Error),
     /// The answer is not JSON.
-    #[error("the answer of {authority} is not JSON: {source}")]
+    #[error("the answer of {authority} is not JSON: {source} ({status})")]
     Json {
         /// Host and port.
         authority: String,
+        /// The answer's status: a proxy may say in HTML that the server is away.
+        status: StatusCode,
         /// What parsing failed with.
         source: serde_json::Error,
     },
@@ -132,8 +134,11 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes)
-                .map_err(|source| ClientError::Json { authority: self.authority(), source })?
+            serde_json::from_slice(&bytes).map_err(|source| ClientError::Json {
+                authority: self.authority(),
+                status: parts.status,
+                source,
+            })?
         };
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }

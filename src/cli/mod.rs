@@ -2,3 +2,5 @@
 //! outcome into lines for a person; it holds no rule of its own.
 
 pub mod client;
+pub mod sse;
+pub mod tail;
