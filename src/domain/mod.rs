@@ -2,8 +2,12 @@
 
 pub mod account;
 pub mod batch;
+pub mod collapse;
+pub mod email;
+pub mod error_hash;
 pub mod execution;
 pub mod finding;
+pub mod gate;
 pub mod id;
 pub mod number;
 pub mod plan;
@@ -13,7 +17,9 @@ pub mod result;
 pub mod role;
 pub mod segment;
 pub mod setup;
+pub mod slug;
 pub mod teardown;
+pub mod test_id;
 pub mod text;
 pub mod time;
 pub mod view;
