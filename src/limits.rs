@@ -85,6 +85,29 @@ pub const FEED_TICK: Duration = Duration::from_millis(30);
 /// Bytes of log text in one live frame; longer text goes out in several.
 pub const FRAME_TEXT_BYTES_MAX: usize = 64 << 10;
 
+/// Client addresses counted at the same time, over all tiers.
+pub const IP_BUCKETS_MAX: usize = 65_536;
+/// How often idle actors, spent buckets and due runs are looked after.
+pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of batches merged into one segment; one larger batch is a segment of its own.
+pub const SEGMENT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of `tests` that ride along with the final `execution-updated`.
+pub const UPDATE_TESTS_BYTES_MAX: usize = 256 << 10;
+/// Results up to which they are read for that update at all; more would not fit.
+pub const UPDATE_RESULTS_MAX: u64 = 3_000;
+/// Results read at a time when all of a run's are needed.
+pub const RESULTS_PAGE: usize = 1_000;
+/// Bytes of segments read at a time when a run is loaded.
+pub const LOAD_PAGE_BYTES: usize = 1 << 20;
+/// The ownership epoch of a store that only one process can open.
+pub const EPOCH: u32 = 1;
+/// How often a request is handed to a run whose actor dies over it.
+pub const DELIVERY_TRIES: u32 = 3;
+/// Runs folded at the same time.
+pub const SETTLE_CONCURRENCY: usize = 2;
+/// Bytes of text that may wait for the next tick of an organization's feed; more goes out at once.
+pub const FEED_PENDING_BYTES_MAX: usize = 4 << 20;
+
 /// Keys per user.
 pub const API_KEYS_PER_USER_MAX: u64 = 50;
 /// Failed logins within [`LOGIN_WINDOW`] before an address is locked.

@@ -68,6 +68,12 @@ impl Bucket {
         verdict.unwrap_or(Verdict { admitted: true, limit: quota.capacity, remaining: 0, reset_ms: now_ms })
     }
 
+    /// What [`Bucket::take`] would say, without counting.
+    pub fn peek(&self, quota: Quota, now_ms: UnixMs) -> Verdict {
+        let copy = Self { state: AtomicU64::new(self.state.load(Ordering::Acquire)) };
+        copy.take(quota, now_ms)
+    }
+
     /// Whether its window has ended: such a bucket is as good as a new one and may be forgotten.
     pub fn is_spent(&self, window_ms: u32, now_ms: UnixMs) -> bool {
         let start = self.state.load(Ordering::Acquire) >> COUNT_BITS;

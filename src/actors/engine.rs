@@ -1,0 +1,317 @@
+//! The handle: what the doors ask of the actors. Cheap to clone. Every call waits for a bounded time; a call that meets
+//! an actor that is just leaving, or that dies over it, is made again.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorRef};
+use tokio::sync::{oneshot, watch};
+
+use super::buckets::{IpBuckets, OrgBuckets};
+use super::deps::{Deps, Directory, EngineSettings, Organization, SessionEntry};
+use super::error::EngineError;
+use super::execution::message::{Applied, Delivered, ExecutionMessage, Progress, Refusal, Reply, TornDown};
+use super::feed::{Delivery, Feed};
+use super::finish::FinishPipeline;
+use super::housekeeping::{self, Housekeeper};
+use super::organization::message::{Opened, OrgMessage};
+use super::root::{RootActor, RootMessage};
+use crate::clock::Clock;
+use crate::domain::execution::{Completeness, Session, SessionStatus};
+use crate::domain::id::{ExecutionId, OrgId, SessionId, UserId};
+use crate::domain::setup::SetupRequest;
+use crate::domain::teardown::TeardownRequest;
+use crate::limits;
+use crate::store::contract::Store;
+
+/// The actors of one server.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) deps: Arc<Deps>,
+    root: ActorRef<RootMessage>,
+    addresses: Arc<IpBuckets>,
+    pub(super) housekeeper: Arc<Housekeeper>,
+}
+
+/// How much is alive, for gauges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Organizations in memory.
+    pub organizations: usize,
+    /// Execution actors in memory.
+    pub executions: usize,
+    /// Sessions whose run is known without asking the store.
+    pub sessions: usize,
+}
+
+impl Engine {
+    /// Starts the actors over `store`. Runs that were closed but not folded when the process before ended are folded
+    /// in the background; open ones are loaded when something arrives for them.
+    ///
+    /// # Errors
+    /// If the store cannot tell which runs are open.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        delivery: Arc<dyn Delivery>,
+        pipeline: FinishPipeline,
+        settings: EngineSettings,
+    ) -> Result<Self, EngineError> {
+        let (finished, inbox) = tokio::sync::mpsc::unbounded_channel();
+        let deps =
+            Arc::new(Deps { store, clock, delivery, settings, directory: Directory::default(), finished });
+        let started = RootActor::spawn(None, RootActor, Arc::clone(&deps)).await;
+        let (root, _task) = started.map_err(|_| EngineError::Busy { retry_after_s: 1 })?;
+        let addresses = Arc::new(IpBuckets::default());
+        let engine = Self { deps, root, addresses, housekeeper: Arc::default() };
+        housekeeping::start(&engine, pipeline, inbox).await?;
+        Ok(engine)
+    }
+
+    /// Opens a run on behalf of `user`. Execution, cycle and session are durable when it returns.
+    ///
+    /// # Errors
+    /// `Limit` if the plan allows no further run, `ProjectNotFound` if the organization has no such project, `Busy` if
+    /// the store takes nothing now.
+    pub async fn set_up(
+        &self,
+        org: OrgId,
+        user: UserId,
+        request: SetupRequest,
+    ) -> Result<Opened, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let message = OrgMessage::SetUp { user, request: Box::new(request), reply };
+        self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
+        self.within_wait(answer).await?.unwrap_or(Err(BUSY))
+    }
+
+    /// Takes back a run whose setup nobody was told of.
+    ///
+    /// # Errors
+    /// `Busy` if the store takes nothing now; the run then stays open until it is swept as an orphan.
+    pub async fn abandon(&self, org: OrgId, opened: &Opened) -> Result<(), EngineError> {
+        let Some(execution) = self.deps.store.execution(org, opened.execution).await? else { return Ok(()) };
+        self.deps.directory.sessions.remove(&opened.session);
+        self.deps.store.abandon_run(org, opened.execution).await?;
+        let organization = self.organization(org);
+        if let Some(actor) = organization.actor.get() {
+            // Without an actor nothing is counted, and the next one counts what is stored.
+            let _gone = actor.cast(OrgMessage::GiveBack { counted_ms: execution.start_ms });
+        }
+        let status = crate::domain::execution::Status::Cancelled;
+        let body = super::execution::update::status(org, &execution.task_id, status);
+        organization.feed.updated(&execution.task_id, body.into());
+        Ok(())
+    }
+
+    /// Applies a batch to the run that `session` feeds, or recognises it. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// `SessionNotFound` if there is no such session in `org` or it is over; `TooManyGaps` if its batch number cannot
+    /// be remembered; `Busy` if it could not be made durable in time: the same bytes may be sent again, and are
+    /// recognised if they were stored after all.
+    pub async fn ingest(
+        &self,
+        org: OrgId,
+        session: SessionId,
+        delivered: Delivered,
+    ) -> Result<Applied, EngineError> {
+        let entry = self.session_entry(org, session).await?;
+        let delivered = Arc::new(delivered);
+        let ask = |reply| ExecutionMessage::Deliver { session, delivered: Arc::clone(&delivered), reply };
+        self.ask(org, entry.execution, ask).await
+    }
+
+    /// Finishes a session and with it its run. A teardown that was answered before is answered alike.
+    ///
+    /// # Errors
+    /// `SessionNotFound` if there is no such session in `org`, or it expired, or was finished longer ago than finished
+    /// sessions are remembered; `Busy` if the store takes nothing now: the session stays open.
+    pub async fn tear_down(&self, org: OrgId, request: TeardownRequest) -> Result<TornDown, EngineError> {
+        let entry = match self.session_entry(org, request.session).await {
+            Ok(entry) => entry,
+            Err(EngineError::SessionNotFound) => return self.archived(org, request.session).await,
+            Err(error) => return Err(error),
+        };
+        self.ask(org, entry.execution, |reply| ExecutionMessage::TearDown { request, reply }).await
+    }
+
+    /// Counts a request of `session` that did not reach its run. Unknown sessions are passed over.
+    pub async fn note_refused(&self, org: OrgId, session: SessionId, refusal: Refusal) {
+        let Ok(entry) = self.session_entry(org, session).await else { return };
+        if let Ok(actor) = self.execution_actor(org, entry.execution).await {
+            // An actor that is just leaving has written its counters; this one refusal is then lost.
+            let _gone = actor.cast(ExecutionMessage::Refused { refusal });
+        }
+    }
+
+    /// What a run sent and what became of it, or `None` if `org` has no such run.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn completeness(
+        &self,
+        org: OrgId,
+        execution: ExecutionId,
+    ) -> Result<Option<Completeness>, EngineError> {
+        let Some(stored) = self.deps.store.execution(org, execution).await? else { return Ok(None) };
+        if stored.status.is_final() && !self.deps.directory.executions.contains_key(&execution) {
+            return Ok(stored.completeness);
+        }
+        self.ask(org, execution, |reply| ExecutionMessage::Completeness { reply }).await.map(Some)
+    }
+
+    /// The progress of a run that can still change, or `None` for one that cannot, or that `org` does not have.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn progress(
+        &self,
+        org: OrgId,
+        execution: ExecutionId,
+    ) -> Result<Option<watch::Receiver<Progress>>, EngineError> {
+        let Some(stored) = self.deps.store.execution(org, execution).await? else { return Ok(None) };
+        if stored.status.is_final() && !self.deps.directory.executions.contains_key(&execution) {
+            return Ok(None);
+        }
+        self.ask(org, execution, |reply| ExecutionMessage::Watch { reply }).await.map(Some)
+    }
+
+    /// The counters of an organization.
+    #[must_use]
+    pub fn buckets(&self, org: OrgId) -> Arc<OrgBuckets> {
+        Arc::clone(&self.organization(org).buckets)
+    }
+
+    /// The counters of client addresses.
+    #[must_use]
+    pub fn public_buckets(&self) -> &IpBuckets {
+        &self.addresses
+    }
+
+    /// How much is alive.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let directory = &self.deps.directory;
+        EngineStats {
+            organizations: directory.organizations.len(),
+            executions: directory.executions.len(),
+            sessions: directory.sessions.len(),
+        }
+    }
+
+    /// Ends every run's time in memory, with everything acknowledged stored. Call it when the doors are closed.
+    pub async fn drain(&self) {
+        self.housekeeper.stop();
+        let actors: Vec<_> =
+            self.deps.directory.executions.iter().map(|entry| entry.value().clone()).collect();
+        let mut drained = Vec::new();
+        for actor in actors {
+            let (reply, done) = oneshot::channel();
+            if actor.cast(ExecutionMessage::Drain { reply }).is_ok() {
+                drained.push(done);
+            }
+        }
+        for done in drained {
+            // An error means that the actor has left by itself.
+            let _left = done.await;
+        }
+        for entry in &self.deps.directory.organizations {
+            entry.feed.flush();
+        }
+        self.root.stop(None);
+    }
+
+    /// Sends a message to a run's actor and waits for the answer; an actor that leaves or dies before it answers is
+    /// replaced and asked again.
+    pub(super) async fn ask<T>(
+        &self,
+        org: OrgId,
+        execution: ExecutionId,
+        message: impl Fn(Reply<T>) -> ExecutionMessage,
+    ) -> Result<T, EngineError> {
+        for _ in 0..limits::DELIVERY_TRIES {
+            let actor = self.execution_actor(org, execution).await?;
+            let (reply, answer) = oneshot::channel();
+            if actor.cast(message(reply)).is_err() {
+                self.deps.directory.forget(execution, &actor);
+                continue;
+            }
+            match self.within_wait(answer).await? {
+                Ok(result) => return result,
+                Err(_dropped) => self.deps.directory.forget(execution, &actor),
+            }
+        }
+        Err(BUSY)
+    }
+
+    async fn within_wait<T>(
+        &self,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<Result<T, oneshot::error::RecvError>, EngineError> {
+        tokio::time::timeout(self.deps.settings.append_wait, answer).await.map_err(|_| BUSY)
+    }
+
+    pub(super) async fn execution_actor(
+        &self,
+        org: OrgId,
+        execution: ExecutionId,
+    ) -> Result<ActorRef<ExecutionMessage>, EngineError> {
+        if let Some(known) = self.deps.directory.executions.get(&execution) {
+            return Ok(known.clone());
+        }
+        let (reply, answer) = oneshot::channel();
+        let message = OrgMessage::Wake { execution, reply };
+        self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
+        self.within_wait(answer).await?.map_err(|_| BUSY)
+    }
+
+    async fn organization_actor(&self, org: OrgId) -> Result<ActorRef<OrgMessage>, EngineError> {
+        let organization = self.organization(org);
+        let start = || async {
+            let (reply, answer) = oneshot::channel();
+            self.root.cast(RootMessage::Start { org, reply }).map_err(|_| BUSY)?;
+            answer.await.map_err(|_| BUSY)
+        };
+        organization.actor.get_or_try_init(start).await.cloned()
+    }
+
+    fn organization(&self, org: OrgId) -> Arc<Organization> {
+        if let Some(known) = self.deps.directory.organizations.get(&org) {
+            return Arc::clone(&known);
+        }
+        let new = || {
+            let feed = Feed::new(org, Arc::clone(&self.deps.delivery));
+            Arc::new(Organization { buckets: Arc::default(), feed, actor: tokio::sync::OnceCell::new() })
+        };
+        Arc::clone(&self.deps.directory.organizations.entry(org).or_insert_with(new))
+    }
+
+    async fn session_entry(&self, org: OrgId, session: SessionId) -> Result<SessionEntry, EngineError> {
+        let known = self.deps.directory.sessions.get(&session).map(|entry| *entry);
+        let entry = match known {
+            Some(entry) => entry,
+            None => {
+                let stored = self.deps.store.session(session).await?;
+                let running = stored.filter(|stored| stored.status == SessionStatus::Running);
+                let Session { org, execution, .. } = running.ok_or(EngineError::SessionNotFound)?;
+                let entry = SessionEntry { org, execution };
+                self.deps.directory.sessions.insert(session, entry);
+                entry
+            }
+        };
+        if entry.org == org { Ok(entry) } else { Err(EngineError::SessionNotFound) }
+    }
+
+    /// The answer of a session that was finished, as long as it is remembered.
+    async fn archived(&self, org: OrgId, session: SessionId) -> Result<TornDown, EngineError> {
+        let stored = self.deps.store.session(session).await?.filter(|stored| stored.org == org);
+        let stored = stored.ok_or(EngineError::SessionNotFound)?;
+        let remembered = stored.expires_ms > self.deps.clock.now_ms() && stored.final_summary.is_some();
+        match stored.answered {
+            Some(status) if remembered => Ok(TornDown { task: stored.task_id, status }),
+            _ => Err(EngineError::SessionNotFound),
+        }
+    }
+}
+
+const BUSY: EngineError = EngineError::Busy { retry_after_s: 1 };

@@ -1,0 +1,12 @@
+//! One actor per run that is being fed. It alone changes its run: it judges each batch (new, or sent before), merges
+//! the batches that arrive while an append is in flight into the next segment, answers when they are durable, and
+//! publishes. It holds nothing that the store cannot rebuild: it may vanish between any two lines.
+
+mod actor;
+mod close;
+pub(in crate::actors) mod message;
+mod numbers;
+mod state;
+pub(in crate::actors) mod update;
+
+pub(in crate::actors) use actor::{ExecutionActor, ExecutionArgs};

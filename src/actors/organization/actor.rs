@@ -1,0 +1,219 @@
+//! The loop of an organization: count and open runs, start and supervise their actors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::message::{Opened, OrgMessage};
+use super::{period, setup};
+use crate::actors::deps::{Deps, SessionEntry};
+use crate::actors::error::{EngineError, LimitedResource, PlanLimitHit};
+use crate::actors::execution::message::{ExecutionMessage, Reply};
+use crate::actors::execution::{ExecutionActor, ExecutionArgs, update};
+use crate::clock::UnixMs;
+use crate::domain::id::{ExecutionId, OrgId, UserId};
+use crate::domain::plan::UNLIMITED;
+use crate::domain::setup::SetupRequest;
+
+/// The behaviour; the state is [`OrgState`].
+pub(in crate::actors) struct OrgActor;
+
+/// What an organization actor starts with.
+pub(in crate::actors) struct OrgArgs {
+    pub(in crate::actors) deps: Arc<Deps>,
+    pub(in crate::actors) org: OrgId,
+}
+
+/// An organization in memory.
+pub(in crate::actors) struct OrgState {
+    deps: Arc<Deps>,
+    org: OrgId,
+    runs: HashMap<ActorId, (ExecutionId, ActorRef<ExecutionMessage>)>,
+    /// Runs started in the current period, once they were counted.
+    started: Option<Started>,
+}
+
+struct Started {
+    /// The period: first millisecond, and that of the next.
+    period: (UnixMs, UnixMs),
+    runs: u64,
+}
+
+impl Actor for OrgActor {
+    type Msg = OrgMessage;
+    type State = OrgState;
+    type Arguments = OrgArgs;
+
+    async fn pre_start(
+        &self,
+        _me: ActorRef<OrgMessage>,
+        args: OrgArgs,
+    ) -> Result<OrgState, ActorProcessingErr> {
+        Ok(OrgState { deps: args.deps, org: args.org, runs: HashMap::new(), started: None })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<OrgMessage>,
+        message: OrgMessage,
+        state: &mut OrgState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            OrgMessage::SetUp { user, request, reply } => state.set_up(&me, user, request, reply).await,
+            OrgMessage::GiveBack { counted_ms } => state.give_back(counted_ms),
+            OrgMessage::Wake { execution, reply } => {
+                let actor = state.wake(&me, execution).await?;
+                // Whoever asked has given up if this cannot be sent.
+                let _gone = reply.send(actor);
+            }
+            OrgMessage::LeaveIfIdle => state.leave_if_idle(&me),
+        }
+        Ok(())
+    }
+
+    /// A run's actor that is gone, by leaving or by a panic, is taken off the list; the next message for the run starts
+    /// a new one from the store. The organization and the other runs go on.
+    async fn handle_supervisor_evt(
+        &self,
+        _me: ActorRef<OrgMessage>,
+        event: SupervisionEvent,
+        state: &mut OrgState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(who, ..) => state.gone(who.get_id()),
+            SupervisionEvent::ActorFailed(who, error) => {
+                let execution = state.runs.get(&who.get_id()).map(|(execution, _)| execution.to_string());
+                tracing::error!(execution.id = execution, %error, "execution actor failed");
+                metrics::counter!("runstream_actor_failures_total", "actor" => "execution").increment(1);
+                state.gone(who.get_id());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl OrgState {
+    /// Checks the limits and opens the run. The run is counted before it is stored; storing goes on in a task, so that
+    /// setups of one organization share syncs.
+    async fn set_up(
+        &mut self,
+        me: &ActorRef<OrgMessage>,
+        user: UserId,
+        request: Box<SetupRequest>,
+        reply: Reply<Opened>,
+    ) {
+        let now_ms = self.deps.clock.now_ms();
+        if let Err(error) = self.count_run(now_ms).await {
+            let _gone = reply.send(Err(error));
+            return;
+        }
+        let (deps, org, me) = (Arc::clone(&self.deps), self.org, me.clone());
+        tokio::spawn(async move {
+            let result = open_run(&deps, org, user, *request, now_ms).await;
+            if result.is_err() {
+                // The actor keeps no count if it is gone.
+                let _gone = me.cast(OrgMessage::GiveBack { counted_ms: now_ms });
+            }
+            let _gone = reply.send(result);
+        });
+    }
+
+    async fn count_run(&mut self, now_ms: UnixMs) -> Result<(), EngineError> {
+        let limits = self.deps.settings.plan.limits();
+        let stored = self.deps.store.storage_used(self.org).await?;
+        if limits.max_test_runs < UNLIMITED {
+            let started = self.started(now_ms).await?;
+            if started.runs >= limits.max_test_runs {
+                return Err(limit(LimitedResource::TestRuns, started.runs, limits.max_test_runs));
+            }
+            started.runs += 1;
+        }
+        if stored >= limits.max_storage_bytes {
+            self.give_back(now_ms);
+            return Err(limit(LimitedResource::Storage, stored, limits.max_storage_bytes));
+        }
+        Ok(())
+    }
+
+    async fn started(&mut self, now_ms: UnixMs) -> Result<&mut Started, EngineError> {
+        let period = period::month(now_ms);
+        let current = self.started.take().filter(|started| started.period == period);
+        let started = match current {
+            Some(started) => started,
+            None => Started { period, runs: self.deps.store.count_runs(self.org, period.0, period.1).await? },
+        };
+        Ok(self.started.insert(started))
+    }
+
+    fn give_back(&mut self, counted_ms: UnixMs) {
+        if let Some(started) = &mut self.started
+            && started.period == period::month(counted_ms)
+        {
+            started.runs = started.runs.saturating_sub(1);
+        }
+    }
+
+    async fn wake(
+        &mut self,
+        me: &ActorRef<OrgMessage>,
+        execution: ExecutionId,
+    ) -> Result<ActorRef<ExecutionMessage>, ActorProcessingErr> {
+        if let Some(known) = self.deps.directory.executions.get(&execution) {
+            return Ok(known.clone());
+        }
+        let args = ExecutionArgs { deps: Arc::clone(&self.deps), org: self.org, execution };
+        let (actor, _task) = ExecutionActor::spawn_linked(None, ExecutionActor, args, me.get_cell()).await?;
+        self.runs.insert(actor.get_id(), (execution, actor.clone()));
+        self.deps.directory.executions.insert(execution, actor.clone());
+        Ok(actor)
+    }
+
+    fn gone(&mut self, actor: ActorId) {
+        if let Some((execution, actor)) = self.runs.remove(&actor) {
+            self.deps.directory.forget(execution, &actor);
+        }
+    }
+
+    fn leave_if_idle(&self, me: &ActorRef<OrgMessage>) {
+        let organizations = &self.deps.directory.organizations;
+        let now_ms = self.deps.clock.now_ms();
+        let busy = !self.runs.is_empty()
+            || organizations.get(&self.org).is_some_and(|known| known.buckets.forget_spent(now_ms) > 0);
+        if !busy {
+            organizations.remove_if(&self.org, |_, known| {
+                known.actor.get().is_some_and(|actor| actor.get_id() == me.get_id())
+            });
+            me.stop(None);
+        }
+    }
+}
+
+async fn open_run(
+    deps: &Deps,
+    org: OrgId,
+    user: UserId,
+    request: SetupRequest,
+    now_ms: UnixMs,
+) -> Result<Opened, EngineError> {
+    let project = deps.store.project(org, request.project).await?.ok_or(EngineError::ProjectNotFound)?;
+    let opened = setup::open(request, &project, user, now_ms, &deps.settings);
+    deps.store.open_run(opened.clone()).await?;
+    let execution = opened.execution;
+    deps.directory.sessions.insert(opened.session.id, SessionEntry { org, execution: execution.id });
+    if let Some(organization) = deps.organization(org) {
+        organization.feed.updated(&execution.task_id, Bytes::from(update::opened(&execution)));
+    }
+    Ok(Opened {
+        session: opened.session.id,
+        task: execution.task_id,
+        cycle: execution.cycle,
+        execution: execution.id,
+    })
+}
+
+fn limit(resource: LimitedResource, used: u64, limit: u64) -> EngineError {
+    EngineError::Limit(PlanLimitHit { resource, used, limit })
+}
