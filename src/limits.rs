@@ -125,7 +125,48 @@ pub const ROWS_PER_CALL_MAX: usize = 1_000;
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
+/// Connections at the same time, sockets of dashboards included; further ones wait in the system's backlog.
+pub const CONNECTIONS_MAX: usize = 8_192;
+/// Connections that the system keeps waiting.
+pub const BACKLOG: u32 = 1_024;
+/// How long a request's head may take to arrive.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection is kept without a request. Longer than the usual 60 s of a proxy, which is then the one
+/// that closes, so that no request meets a closing connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long sent bytes may stay unacknowledged before a peer counts as gone.
+pub const STALLED_PEER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests in flight may take to finish when the server ends. A supervisor commonly kills after 10 s.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Headers of a request.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of a request's head.
+pub const HEADER_BYTES_MAX: usize = 32 << 10;
+/// Requests at the same time on one HTTP/2 connection.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+/// Streams that a peer reset before they were looked at: beyond it the connection is a flood and ends.
+pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+/// Streams that ended by errors of the peer: beyond it the connection ends.
+pub const HTTP2_ERROR_RESETS_MAX: usize = 256;
+/// Bytes of a request's headers, unpacked, in HTTP/2.
+pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 << 10;
+/// Bytes that one HTTP/2 stream may have on the way.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 128 << 10;
+/// Bytes that one HTTP/2 connection may have on the way: what it can cost before the byte budget is asked.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// Bytes of answers held back per HTTP/2 stream.
+pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// How often a silent HTTP/2 peer is asked for a sign of life.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to give it.
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// A request that took longer is logged.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(2);
+
 const _: () = {
+    assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
+    assert!(HEAD_TIMEOUT.as_millis() < IDLE_TIMEOUT.as_millis());
+    assert!(DRAIN_TIMEOUT.as_millis() < REPORTER_TIMEOUT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
     assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());
     assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());

@@ -1,1 +1,10 @@
 //! The one test binary: modules mirror `src/`, black-box over real sockets where there are any.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that panics is a test that failed; clippy knows tests by their attribute, not their helpers"
+)]
+
+mod server;

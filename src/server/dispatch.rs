@@ -1,0 +1,165 @@
+//! Which door a request goes to, and what every answer has in common, in one place: headers, the log line, the answer
+//! to a panic.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::activity::InFlight;
+use super::body::{Content, Payload};
+use crate::http::{Failure, Peer};
+use crate::telemetry;
+
+/// What is behind the socket: the doors, and the path they stand under.
+pub(super) struct Site {
+    pub(super) base_path: String,
+    pub(super) slow_request: Duration,
+    pub(super) api: axum::Router,
+}
+
+/// The doors, by name as in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Api,
+    None,
+}
+
+impl Door {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Site {
+    /// Answers a request. It always does: a panic on the way is an answer too.
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        in_flight: InFlight,
+    ) -> Response<Payload> {
+        let begun = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        // hyper reads a chunked body and forgets a length beside it. A proxy in front may have believed the length:
+        // what follows on this connection cannot be trusted to be a request.
+        let ends_connection =
+            request.version() < Version::HTTP_2 && request.headers().contains_key(header::TRANSFER_ENCODING);
+        let door = self.door(&mut request);
+        let handled = AssertUnwindSafe(self.hand_over(door, request, peer)).catch_unwind().await;
+        let mut response = handled.unwrap_or_else(|panic| {
+            tracing::error!(%method, path, panic = panic_text(&*panic), "a request handler panicked");
+            Failure::internal("Internal Server Error", "panic").response()
+        });
+        if ends_connection {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        self.note(door, &method, &path, response.status(), begun.elapsed());
+        response.map(|content| content.guarded(in_flight))
+    }
+
+    /// Takes the base path off and tells the door.
+    fn door(&self, request: &mut Request<Incoming>) -> Door {
+        if !self.base_path.is_empty() {
+            match without_prefix(request.uri(), &self.base_path) {
+                Some(uri) => *request.uri_mut() = uri,
+                None => return Door::None,
+            }
+        }
+        Door::Api
+    }
+
+    async fn hand_over(
+        &self,
+        door: Door,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Content> {
+        match door {
+            Door::Api => {
+                request.extensions_mut().insert(Peer(peer));
+                let answered = self.api.clone().oneshot(request.map(axum::body::Body::new)).await;
+                match answered {
+                    Ok(response) => response.map(Content::Streamed),
+                    Err(impossible) => match impossible {},
+                }
+            }
+            Door::None => not_found(),
+        }
+    }
+
+    /// One line per request for those who want it, one for the slow ones in any case. The query is left out: it may
+    /// hold what nobody else should see.
+    fn note(&self, door: Door, method: &Method, path: &str, status: StatusCode, took: Duration) {
+        let class = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        metrics::counter!(telemetry::name::HTTP_REQUESTS, "door" => door.as_str(), "status" => class)
+            .increment(1);
+        let duration_ms = took.as_secs_f64() * 1e3;
+        let status = status.as_u16();
+        if took > self.slow_request {
+            tracing::warn!(%method, path, status, duration_ms, "slow request");
+        } else {
+            tracing::debug!(%method, path, status, duration_ms, "request");
+        }
+    }
+}
+
+/// 404 for what no door knows.
+fn not_found() -> Response<Content> {
+    Failure::not_found("Not Found", "There is nothing at this path").response()
+}
+
+/// The request target below `prefix`, or `None` if it is not below it.
+fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
+    let whole = uri.path_and_query()?.as_str();
+    let rest = whole.strip_prefix(prefix)?;
+    let below = match rest.as_bytes().first() {
+        Some(b'/') => PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(rest.as_bytes())),
+        None | Some(b'?') => PathAndQuery::try_from(format!("/{rest}")),
+        Some(_) => return None,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(below.ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_path_is_taken_off_whole_segments_only() {
+        let check = |uri: &str, expected: Option<&str>| {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(without_prefix(&uri, "/ci").map(|uri| uri.to_string()).as_deref(), expected, "{uri}");
+        };
+        check("/ci/api/x?a=1", Some("/api/x?a=1"));
+        check("/ci/", Some("/"));
+        check("/ci", Some("/"));
+        check("/ci?a=1", Some("/?a=1"));
+        check("/cigar", None);
+        check("/api/x", None);
+        check("http://host/ci/x", Some("http://host/x"));
+    }
+}

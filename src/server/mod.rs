@@ -1,0 +1,141 @@
+//! The composition root: opens the store, starts what is alive, accepts connections and hands each request to its door,
+//! and takes it all down in order. Start reading at [`Server::start`]; a connection's way is `accept` (a place under
+//! the cap), `connection` (HTTP/1.1 or HTTP/2, quiet ones are let go), `dispatch` (which door; what all answers share).
+//!
+//! It holds no rule of the product: what a request means is the doors' business.
+
+mod accept;
+mod activity;
+mod bare;
+mod body;
+mod connection;
+mod dispatch;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use self::accept::Acceptor;
+use self::bare::BareAnswers;
+use self::connection::Phase;
+use self::dispatch::Site;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::fs::{Fs, OsFs};
+use crate::http::Failure;
+use crate::telemetry;
+
+/// What a server takes from the outside world, replaceable in tests.
+#[derive(Clone)]
+pub struct Seams {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Files of the journal.
+    pub fs: Arc<dyn Fs>,
+}
+
+impl Default for Seams {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), fs: Arc::new(OsFs) }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What binding failed with.
+        source: io::Error,
+    },
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a server and returns once it accepts connections.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(settings: Settings, _seams: Seams) -> Result<RunningServer, StartError> {
+        telemetry::start_metrics();
+        let address = SocketAddr::new(settings.server.address, settings.server.port);
+        let listening = accept::listen(address)
+            .and_then(|listener| listener.local_addr().map(|bound| (listener, bound)))
+            .map_err(|source| StartError::Listen { address, source });
+        let (listener, bound) = listening?;
+        let api = axum::Router::new().fallback(async || {
+            Failure::not_found("Not Found", "There is nothing at this path").response::<axum::body::Body>()
+        });
+        let site = Site {
+            base_path: settings.server.base_path.clone(),
+            slow_request: settings.server.slow_request,
+            api,
+        };
+        let (phase, phase_of_connections) = watch::channel(Phase::Serving);
+        let places = Arc::new(Semaphore::new(settings.connections.max));
+        let acceptor = Acceptor {
+            listener,
+            places: Arc::clone(&places),
+            settings: settings.connections.clone(),
+            site: Arc::new(site),
+            bare: Arc::new(BareAnswers::new(&HeaderMap::new())),
+            phase: phase_of_connections,
+        };
+        let accepting = tokio::spawn(acceptor.run());
+        Ok(RunningServer { address: bound, settings, phase, places, accepting })
+    }
+}
+
+/// A server that accepts connections. Dropping it stops nothing in order: call [`RunningServer::shut_down`].
+pub struct RunningServer {
+    address: SocketAddr,
+    settings: Settings,
+    phase: watch::Sender<Phase>,
+    places: Arc<Semaphore>,
+    accepting: JoinHandle<()>,
+}
+
+impl RunningServer {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it is reached from this machine, base path included, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            let loopback =
+                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            address.set_ip(loopback);
+        }
+        format!("http://{address}{}", self.settings.server.base_path)
+    }
+
+    /// Stops accepting, lets requests in flight finish, then closes everything. What was acknowledged is kept.
+    pub async fn shut_down(self) {
+        self.phase.send_replace(Phase::Draining);
+        // The loop ends at the change of phase and closes the listening socket with it.
+        drop(self.accepting.await);
+        let connections = u32::try_from(self.settings.connections.max).unwrap_or(u32::MAX);
+        let all_gone = self.places.acquire_many(connections);
+        if tokio::time::timeout(self.settings.server.drain_timeout, all_gone).await.is_err() {
+            let open = self.settings.connections.max.saturating_sub(self.places.available_permits());
+            tracing::warn!(connections = open, "cutting connections that did not finish in time");
+            self.phase.send_replace(Phase::Closing);
+        }
+    }
+}
