@@ -122,6 +122,18 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Rows that one list or one step of a purge touches.
 pub const ROWS_PER_CALL_MAX: usize = 1_000;
+/// Bytes of a token that is looked at.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Bytes of an API key that is looked at; ours have 56.
+pub const API_KEY_BYTES_MAX: usize = 512;
+/// A key's use is written down at most this often.
+pub const KEY_USE_MARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Key uses that wait to be written down; further ones are not.
+pub const KEY_USE_MARKS_WAITING_MAX: usize = 1_024;
+/// Revocations that a listener may lag behind before it has to check everybody.
+pub const REVOCATIONS_WAITING_MAX: usize = 1_024;
+/// Entries of each credential cache: keys, accounts, tokens.
+pub const CREDENTIAL_CACHE_ENTRIES_MAX: usize = 50_000;
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 

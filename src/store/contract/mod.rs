@@ -62,9 +62,14 @@ pub enum Conflict {
 /// The result of a store call.
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// What it takes to know who calls.
+pub trait Credentials: Accounts + Tokens {}
+
+impl<T: Accounts + Tokens> Credentials for T {}
+
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Accounts + Tokens + Projects + Executions {
+pub trait Store: Credentials + Projects + Executions {
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

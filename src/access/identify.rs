@@ -1,0 +1,253 @@
+//! From the headers of a request to a [`Caller`]. Source: API reference, identity 1.11, 2.1 to 2.4; ingest 1.1.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
+
+use super::{Access, Caller, Credential};
+use crate::clock::UnixMs;
+use crate::domain::account::{ApiKey, KeyHash, User};
+use crate::domain::id::{ApiKeyId, OrgId, UserId};
+use crate::domain::role::{AccountStatus, Role};
+use crate::http::{Failure, Kind};
+use crate::limits::{API_KEY_BYTES_MAX, KEY_USE_MARK_INTERVAL};
+use crate::store::contract::StoreError;
+
+/// The header of an API key.
+pub const API_KEY_HEADER: &str = "x-api-key";
+/// Seconds after which to come back when credentials cannot be checked.
+const RETRY_AFTER_S: u64 = 1;
+
+/// Which credentials an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accept {
+    /// Tokens only; an API key is no credential there.
+    TokenOnly,
+    /// API keys and tokens. A key is looked at first, and alone.
+    TokenOrKey,
+}
+
+/// What is cached of an account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account {
+    org: OrgId,
+    role: Role,
+    status: AccountStatus,
+    credentials_valid_from_ms: UnixMs,
+}
+
+impl From<&User> for Account {
+    fn from(user: &User) -> Self {
+        Self {
+            org: user.org,
+            role: user.role,
+            status: user.status,
+            credentials_valid_from_ms: user.credentials_valid_from_ms,
+        }
+    }
+}
+
+/// What is cached of an API key.
+#[derive(Debug)]
+pub(super) struct KnownKey {
+    pub(super) id: ApiKeyId,
+    org: OrgId,
+    owner: UserId,
+    created_ms: UnixMs,
+    /// When its use was last marked; Unix milliseconds.
+    marked_ms: AtomicI64,
+}
+
+impl From<&ApiKey> for KnownKey {
+    fn from(key: &ApiKey) -> Self {
+        let marked_ms = AtomicI64::new(key.last_used_ms.unwrap_or(0));
+        Self { id: key.id, org: key.org, owner: key.owner, created_ms: key.created_ms, marked_ms }
+    }
+}
+
+impl Access {
+    /// Who sends these headers, if `accept` takes what they carry. Counts nothing and needs no body.
+    ///
+    /// # Errors
+    /// 401 `Authentication required`, `Invalid token` or `Invalid API key`; 403 `Account suspended`; 503
+    /// `Service unavailable` if that cannot be found out now.
+    pub async fn identify(&self, headers: &HeaderMap, accept: Accept) -> Result<Caller, Failure> {
+        if accept == Accept::TokenOrKey
+            && let Some(key) = headers.get(API_KEY_HEADER)
+        {
+            return self.identify_key(key.as_bytes()).await;
+        }
+        match bearer(headers) {
+            None => Err(authentication_required()),
+            Some(token) => match std::str::from_utf8(token) {
+                Ok(token) => self.identify_token(token).await,
+                Err(_) => Err(invalid_token()),
+            },
+        }
+    }
+
+    /// Who presents this token. For doors where it does not arrive in a header.
+    ///
+    /// # Errors
+    /// As [`Access::identify`].
+    pub async fn identify_token(&self, token: &str) -> Result<Caller, Failure> {
+        let Ok(claims) = self.inner.tokens.verify(token, self.now_ms()) else { return Err(invalid_token()) };
+        if self.is_revoked(&claims.jti).await? {
+            return Err(invalid_token());
+        }
+        let Some(account) = self.account(claims.user_id).await? else { return Err(invalid_token()) };
+        let is_member = account.org.to_string() == claims.organization_id;
+        if !is_member || !claims.is_since(account.credentials_valid_from_ms) {
+            return Err(invalid_token());
+        }
+        if account.status == AccountStatus::Suspended {
+            return Err(suspended());
+        }
+        let expires_ms = claims.expires_ms();
+        let credential = Credential::Token {
+            id: claims.jti,
+            expires_ms,
+            credentials_from_ms: account.credentials_valid_from_ms,
+        };
+        Ok(Caller { org: account.org, user: claims.user_id, role: account.role, credential })
+    }
+
+    /// Who presents this API key.
+    ///
+    /// # Errors
+    /// 401 `Invalid API key`, 503.
+    async fn identify_key(&self, text: &[u8]) -> Result<Caller, Failure> {
+        if text.len() > API_KEY_BYTES_MAX {
+            return Err(invalid_key());
+        }
+        let Some(key) = self.known_key(&self.inner.keys.hash(text)).await? else { return Err(invalid_key()) };
+        let role = self.role_through(key.org, key.owner, key.created_ms).await?.ok_or_else(invalid_key)?;
+        self.mark_use(&key);
+        Ok(Caller { org: key.org, user: key.owner, role, credential: Credential::Key(key.id) })
+    }
+
+    /// Whether a caller who was identified before still is one, for connections that outlive a request: the caller
+    /// with the role of now.
+    ///
+    /// # Errors
+    /// As [`Access::identify`].
+    pub async fn still_valid(&self, caller: &Caller) -> Result<Caller, Failure> {
+        match &caller.credential {
+            Credential::Token { id, expires_ms, credentials_from_ms } => {
+                if self.now_ms() >= *expires_ms || self.is_revoked(id).await? {
+                    return Err(invalid_token());
+                }
+                let account = self.account(caller.user).await?.ok_or_else(invalid_token)?;
+                if account.org != caller.org || account.credentials_valid_from_ms > *credentials_from_ms {
+                    return Err(invalid_token());
+                }
+                if account.status == AccountStatus::Suspended {
+                    return Err(suspended());
+                }
+                Ok(Caller { role: account.role, ..caller.clone() })
+            }
+            Credential::Key(id) => {
+                let read = self.inner.store.key(caller.org, *id).await;
+                let key = read.map_err(cannot_check)?.ok_or_else(invalid_key)?;
+                let role = self.role_through(key.org, key.owner, key.created_ms).await?;
+                Ok(Caller { role: role.ok_or_else(invalid_key)?, ..caller.clone() })
+            }
+        }
+    }
+
+    /// The role that a key of `owner` in `org` acts with, or `None` if it no longer acts at all.
+    async fn role_through(
+        &self,
+        org: OrgId,
+        owner: UserId,
+        created_ms: UnixMs,
+    ) -> Result<Option<Role>, Failure> {
+        let account = self.account(owner).await?.filter(|account| {
+            account.status == AccountStatus::Active
+                && account.org == org
+                && created_ms >= account.credentials_valid_from_ms
+        });
+        Ok(account.map(|account| account.role))
+    }
+
+    async fn known_key(&self, hash: &KeyHash) -> Result<Option<Arc<KnownKey>>, Failure> {
+        let cache = &self.inner.known_keys;
+        if let Some(key) = cache.get(hash, self.now_ms()) {
+            return Ok(Some(key));
+        }
+        let before = cache.before_read(self.now_ms());
+        let found = self.inner.store.key_by_hash(hash).await.map_err(cannot_check)?;
+        let key = found.filter(|key| bool::from(key.hash.ct_eq(hash)));
+        Ok(key.map(|key| cache.keep(*hash, Arc::new(KnownKey::from(&key)), before)))
+    }
+
+    async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
+        let cache = &self.inner.accounts;
+        if let Some(account) = cache.get(&user, self.now_ms()) {
+            return Ok(Some(account));
+        }
+        let before = cache.before_read(self.now_ms());
+        let found = self.inner.store.user(user).await.map_err(cannot_check)?;
+        Ok(found.map(|found| cache.keep(user, Account::from(&found), before)))
+    }
+
+    async fn is_revoked(&self, token: &str) -> Result<bool, Failure> {
+        let cache = &self.inner.revoked;
+        let token = token.to_owned();
+        if let Some(is_revoked) = cache.get(&token, self.now_ms()) {
+            return Ok(is_revoked);
+        }
+        let before = cache.before_read(self.now_ms());
+        let is_revoked = self.inner.store.is_token_revoked(&token).await.map_err(cannot_check)?;
+        Ok(cache.keep(token, is_revoked, before))
+    }
+
+    /// Notes that a key was used, at most once a minute, for [`Access::mark_used_keys`] to write down.
+    fn mark_use(&self, key: &KnownKey) {
+        let now_ms = self.now_ms();
+        let marked_ms = key.marked_ms.load(Ordering::Relaxed);
+        let interval_ms = i64::try_from(KEY_USE_MARK_INTERVAL.as_millis()).unwrap_or(i64::MAX);
+        let is_due = now_ms.saturating_sub(marked_ms) >= interval_ms;
+        if is_due
+            && key.marked_ms.compare_exchange(marked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            // A full queue loses a mark; the next use after a minute makes up for it.
+            let _lost = self.inner.used_keys.try_send((key.org, key.id, now_ms));
+        }
+    }
+}
+
+/// The token of an `Authorization: Bearer` header; `None` without one.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
+}
+
+fn authentication_required() -> Failure {
+    Failure::new(
+        Kind::Unauthenticated,
+        "Authentication required",
+        "Send a token or, where accepted, an API key",
+    )
+}
+
+fn invalid_token() -> Failure {
+    Failure::new(Kind::Unauthenticated, "Invalid token", "The token is not valid or is over; sign in again")
+}
+
+fn invalid_key() -> Failure {
+    Failure::new(Kind::Unauthenticated, "Invalid API key", "The API key is not valid or was revoked")
+}
+
+fn suspended() -> Failure {
+    Failure::new(Kind::Forbidden, "Account suspended", "This account is suspended; ask an administrator")
+}
+
+/// Closed on failure: who cannot be checked is not let in.
+fn cannot_check(error: StoreError) -> Failure {
+    Failure::unavailable("Credentials cannot be checked right now", RETRY_AFTER_S).because(error)
+}

@@ -1,0 +1,87 @@
+//! API keys: random text shown once, of which the server keeps a keyed hash and a display prefix.
+//! Source: API reference, identity 2.2.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::secrets::{Secret, to_hex};
+use crate::domain::account::KeyHash;
+
+/// Random bytes of a key.
+const RANDOM_BYTES: usize = 24;
+/// What every key begins with. Clients and this server do not judge a key by it.
+const MARK: &str = "pk_live_";
+/// Characters of a key that are shown afterwards.
+const SHOWN_CHARS: usize = 12;
+
+/// A key that was just made. Its text is shown once and never stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// The text that the client sends.
+    pub text: String,
+    /// What is shown of it afterwards.
+    pub prefix: String,
+    /// What the store knows of it.
+    pub hash: KeyHash,
+}
+
+/// Without the text and its hash.
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKey").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// Hashes keys with a secret of the server, so that a stolen store is no list of usable hashes.
+pub(super) struct KeyHasher {
+    /// The state after the secret; each hash starts from a copy.
+    keyed: Hmac<Sha256>,
+}
+
+impl KeyHasher {
+    pub(super) fn new(secret: &Secret) -> Self {
+        let keyed = Hmac::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
+        Self { keyed }
+    }
+
+    /// The keyed hash of a key's text.
+    pub(super) fn hash(&self, text: &[u8]) -> KeyHash {
+        self.keyed.clone().chain_update(text).finalize().into_bytes().into()
+    }
+
+    /// A new key.
+    pub(super) fn generate(&self) -> NewKey {
+        let text = format!("{MARK}{}", to_hex(&rand::random::<[u8; RANDOM_BYTES]>()));
+        let shown = text.get(..SHOWN_CHARS).unwrap_or(&text);
+        NewKey { prefix: format!("{shown}..."), hash: self.hash(text.as_bytes()), text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_the_published_shape_and_a_hash_that_needs_the_secret() {
+        let secret = Secret::generate();
+        let key = KeyHasher::new(&secret).generate();
+        let random = key.text.strip_prefix("pk_live_").unwrap();
+        assert_eq!(random.len(), 48);
+        assert!(random.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
+        assert_eq!(key.prefix, format!("pk_live_{}...", &random[..4]));
+        assert_eq!(KeyHasher::new(&secret).hash(key.text.as_bytes()), key.hash);
+        assert_ne!(KeyHasher::new(&Secret::generate()).hash(key.text.as_bytes()), key.hash);
+        assert_ne!(KeyHasher::new(&secret).generate().text, key.text);
+        assert!(!format!("{key:?}").contains(random));
+    }
+
+    #[test]
+    fn the_hash_is_hmac_sha_256() {
+        // RFC 4231, test case 1: twenty bytes of 0x0b. The hasher's own minimum is longer, HMAC's is not.
+        let keyed = Hmac::<Sha256>::new_from_slice(&[0x0b; 20]).unwrap();
+        let hash = KeyHasher { keyed }.hash(b"Hi There");
+        assert_eq!(to_hex(&hash), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    }
+}

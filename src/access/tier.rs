@@ -1,0 +1,173 @@
+//! The rate tiers: numbers, windows and keys stand here only, and so do the headers and the refusal they lead to. The
+//! counters themselves belong to the organization's actor. Source: API reference, identity 1.9.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::actors::bucket::{Quota, Verdict};
+use crate::clock::UnixMs;
+use crate::domain::time::IsoMs;
+use crate::http::{Failure, Kind};
+
+/// Window of every tier: one minute.
+pub const WINDOW_MS: u32 = 60_000;
+
+/// `X-RateLimit-Limit`: the tier's maximum.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+/// `X-RateLimit-Remaining`: requests left.
+pub const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// `X-RateLimit-Reset`: end of the window, ISO 8601.
+pub const RATE_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// How often the requests of one kind are admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Sign-up, login and password resets: per client address, one counter for all of them.
+    Auth,
+    /// Every authenticated route: per organization. Public routes: per client address.
+    Api,
+    /// Role changes and the like: per organization, in addition to `Api`.
+    Strict,
+    /// Ingest events: per API key, for tokens per organization.
+    IngestEvent,
+    /// Ingest setup and teardown together: per API key, for tokens per organization.
+    IngestLifecycle,
+}
+
+impl Tier {
+    /// The name in documents, in configuration and as a label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Api => "api",
+            Self::Strict => "strict",
+            Self::IngestEvent => "ingest-event",
+            Self::IngestLifecycle => "ingest-lifecycle",
+        }
+    }
+}
+
+/// The number of each tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiers {
+    /// Of [`Tier::Auth`].
+    pub auth: Quota,
+    /// Of [`Tier::Api`].
+    pub api: Quota,
+    /// Of [`Tier::Strict`].
+    pub strict: Quota,
+    /// Of [`Tier::IngestEvent`].
+    pub ingest_event: Quota,
+    /// Of [`Tier::IngestLifecycle`].
+    pub ingest_lifecycle: Quota,
+    /// Ingest requests with a credential that is none: per client address, apart from the `auth` tier, so that a
+    /// misconfigured CI job cannot lock people out.
+    pub failed_credentials: Quota,
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        let a_minute = |capacity| Quota { capacity, window_ms: WINDOW_MS };
+        Self {
+            auth: a_minute(5),
+            api: a_minute(100),
+            strict: a_minute(10),
+            ingest_event: a_minute(500),
+            ingest_lifecycle: a_minute(100),
+            failed_credentials: a_minute(30),
+        }
+    }
+}
+
+impl Tiers {
+    /// Name of the counter of failed ingest credentials.
+    pub const FAILED_CREDENTIALS: &'static str = "failed-credentials";
+
+    /// How often `tier` admits.
+    #[must_use]
+    pub const fn quota(&self, tier: Tier) -> Quota {
+        match tier {
+            Tier::Auth => self.auth,
+            Tier::Api => self.api,
+            Tier::Strict => self.strict,
+            Tier::IngestEvent => self.ingest_event,
+            Tier::IngestLifecycle => self.ingest_lifecycle,
+        }
+    }
+}
+
+/// Tells the client where it stands. For every answer to a request that was counted, refusals included; with two tiers
+/// the stricter one is told.
+pub fn rate_headers(verdict: &Verdict, headers: &mut HeaderMap) {
+    headers.insert(RATE_LIMIT, verdict.limit.into());
+    headers.insert(RATE_REMAINING, verdict.remaining.into());
+    // A moment prints as digits and punctuation of ASCII.
+    if let Ok(reset) = HeaderValue::try_from(IsoMs(verdict.reset_ms).to_string()) {
+        headers.insert(RATE_RESET, reset);
+    }
+}
+
+/// The refusal of a request that `verdict` did not admit.
+#[must_use]
+pub fn rate_limit_exceeded(verdict: &Verdict, window_ms: u32, now_ms: UnixMs) -> Failure {
+    let wait_ms = u64::try_from(verdict.reset_ms.saturating_sub(now_ms)).unwrap_or(0);
+    let wait_s = wait_ms.div_ceil(1000).max(1);
+    Failure::new(
+        Kind::TooManyRequests,
+        "Rate limit exceeded",
+        format!("Too many requests, retry in {wait_s} s"),
+    )
+    .retry_after(wait_s)
+    .with("limit", verdict.limit)
+    .with("window", window_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_contracts() {
+        let tiers = Tiers::default();
+        let numbers = [Tier::Auth, Tier::Api, Tier::Strict, Tier::IngestEvent, Tier::IngestLifecycle]
+            .map(|tier| (tier.name(), tiers.quota(tier).capacity, tiers.quota(tier).window_ms));
+        let expected = [
+            ("auth", 5, 60_000),
+            ("api", 100, 60_000),
+            ("strict", 10, 60_000),
+            ("ingest-event", 500, 60_000),
+            ("ingest-lifecycle", 100, 60_000),
+        ];
+        assert_eq!(numbers, expected);
+        assert_eq!(tiers.failed_credentials.capacity, 30);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let reset_ms = 1_774_000_037_000;
+        let verdict = Verdict { admitted: false, limit: 100, remaining: 0, reset_ms };
+        let body = |now_ms| {
+            let failure = rate_limit_exceeded(&verdict, 60_000, now_ms);
+            let body = serde_json::from_slice::<serde_json::Value>(&failure.body()).unwrap();
+            (failure.response::<Vec<u8>>().headers()["retry-after"].to_str().unwrap().to_owned(), body)
+        };
+        let expected = serde_json::json!({
+            "success": false, "error": "Rate limit exceeded", "message": "Too many requests, retry in 37 s",
+            "retryAfter": 37, "limit": 100, "window": 60_000,
+        });
+        assert_eq!(body(1_774_000_000_000), ("37".to_owned(), expected));
+        assert_eq!(body(1_774_000_036_001).0, "1");
+        assert_eq!(body(reset_ms).0, "1", "never zero");
+        assert_eq!(body(reset_ms + 5_000).0, "1");
+    }
+
+    #[test]
+    fn headers_tell_limit_rest_and_reset() {
+        let mut headers = HeaderMap::new();
+        let verdict = Verdict { admitted: true, limit: 500, remaining: 499, reset_ms: 1_774_000_037_250 };
+        rate_headers(&verdict, &mut headers);
+        let told =
+            ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"].map(|name| &headers[name]);
+        assert_eq!(told, ["500", "499", "2026-03-20T09:47:17.250Z"]);
+    }
+}
