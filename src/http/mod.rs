@@ -1,9 +1,17 @@
-//! What the three doors share: the error envelope, the headers of every answer, query parameters of lists.
-//! Nothing here knows who calls or what is stored.
+//! What the three doors share: the two envelopes, the headers of every answer, the body type, query parameters of lists,
+//! and the description of an endpoint. Nothing here knows who calls or what is stored.
 
+pub mod body;
+pub mod endpoint;
+pub mod envelope;
 pub mod failure;
+pub mod headers;
+pub mod query;
 
+pub use body::{Body, full};
+pub use endpoint::{Callers, Endpoint, Tier};
 pub use failure::{Failure, Finding, Kind};
+pub use query::{Page, Paging, Query};
 
 /// The content type of every JSON answer.
 pub const JSON_CONTENT_TYPE: http::HeaderValue =
