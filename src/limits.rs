@@ -122,6 +122,10 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Rows that one list or one step of a purge touches.
 pub const ROWS_PER_CALL_MAX: usize = 1_000;
+/// Passwords hashed at the same time; each takes a core and 19 MiB.
+pub const PASSWORD_HASHES_PARALLEL: usize = 2;
+/// Passwords that may wait to be hashed: about a second of work.
+pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
 /// Bytes of a token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of an API key that is looked at; ours have 56.

@@ -5,9 +5,11 @@
 //! so that the caches here never let in what was voided, and open connections hear of it ([`Access::revocations`]).
 //! Nothing here reads a body or writes an answer; who may do what is decided by [`Caller::require`] alone.
 
+mod address;
 mod cache;
 mod identify;
 mod key;
+mod password;
 mod secrets;
 mod settings;
 #[cfg(test)]
@@ -32,8 +34,10 @@ use identify::{Account, KnownKey};
 use key::KeyHasher;
 use token::Tokens;
 
+pub use address::{MalformedNetwork, Network, client_address};
 pub use identify::{API_KEY_HEADER, Accept};
 pub use key::NewKey;
+pub use password::{PasswordError, PasswordSettings, Passwords};
 pub use secrets::{ConfiguredSecrets, Secret, SecretError, Secrets};
 pub use settings::AccessSettings;
 pub use tier::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::address::Network;
+use super::password::PasswordSettings;
 use super::tier::Tiers;
 use crate::limits;
 
@@ -16,6 +18,10 @@ pub struct AccessSettings {
     pub cache_entries_max: usize,
     /// How often each tier admits.
     pub tiers: Tiers,
+    /// How passwords are hashed.
+    pub passwords: PasswordSettings,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for AccessSettings {
@@ -25,6 +31,8 @@ impl Default for AccessSettings {
             cache_lifetime: limits::CREDENTIAL_CACHE,
             cache_entries_max: limits::CREDENTIAL_CACHE_ENTRIES_MAX,
             tiers: Tiers::default(),
+            passwords: PasswordSettings::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

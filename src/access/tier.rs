@@ -1,9 +1,13 @@
 //! The rate tiers: numbers, windows and keys stand here only, and so do the headers and the refusal they lead to. The
 //! counters themselves belong to the organization's actor. Source: API reference, identity 1.9.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::{Caller, Credential};
 use crate::actors::bucket::{Quota, Verdict};
+use crate::actors::buckets::{BucketKey, IngestTier, IpBuckets};
 use crate::clock::UnixMs;
 use crate::domain::time::IsoMs;
 use crate::http::{Failure, Kind};
@@ -80,7 +84,7 @@ impl Default for Tiers {
 }
 
 impl Tiers {
-    /// Name of the counter of failed ingest credentials.
+    /// Name of the counter of refused ingest credentials.
     pub const FAILED_CREDENTIALS: &'static str = "failed-credentials";
 
     /// How often `tier` admits.
@@ -93,6 +97,49 @@ impl Tiers {
             Tier::IngestEvent => self.ingest_event,
             Tier::IngestLifecycle => self.ingest_lifecycle,
         }
+    }
+
+    /// Which of its organization's counters a request of `caller` takes from, and how much that holds.
+    #[must_use]
+    pub fn of_caller(&self, tier: Tier, caller: &Caller) -> (BucketKey, Quota) {
+        let ingest = |tier| match caller.credential {
+            Credential::Key(key) => BucketKey::Key(key, tier),
+            Credential::Token { .. } => BucketKey::Organization(tier),
+        };
+        let key = match tier {
+            Tier::Auth => BucketKey::Auth(caller.user),
+            Tier::Api => BucketKey::Api,
+            Tier::Strict => BucketKey::Strict,
+            Tier::IngestEvent => ingest(IngestTier::Event),
+            Tier::IngestLifecycle => ingest(IngestTier::Lifecycle),
+        };
+        (key, self.quota(tier))
+    }
+
+    /// Which counter of its address a request without an identity takes from, and how much that holds.
+    #[must_use]
+    pub const fn of_address(&self, tier: Tier) -> (&'static str, Quota) {
+        (tier.name(), self.quota(tier))
+    }
+
+    /// Counts an ingest request of `ip` whose credential was refused with `failure`: what to answer instead, and where
+    /// the address stands if it was counted. Good credentials of the same address pass all the same: behind one
+    /// address sit many runners.
+    pub fn count_failed_credential(
+        &self,
+        failure: Failure,
+        buckets: &IpBuckets,
+        ip: IpAddr,
+        now_ms: UnixMs,
+    ) -> (Failure, Option<Verdict>) {
+        if failure.kind != Kind::Unauthenticated {
+            return (failure, None);
+        }
+        let quota = self.failed_credentials;
+        let verdict = buckets.take(Self::FAILED_CREDENTIALS, ip, quota, now_ms);
+        let answer =
+            if verdict.admitted { failure } else { rate_limit_exceeded(&verdict, quota.window_ms, now_ms) };
+        (answer, Some(verdict))
     }
 }
 
@@ -125,6 +172,8 @@ pub fn rate_limit_exceeded(verdict: &Verdict, window_ms: u32, now_ms: UnixMs) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::{ApiKeyId, OrgId, UserId};
+    use crate::domain::role::Role;
 
     #[test]
     fn the_numbers_are_the_contracts() {
@@ -140,6 +189,44 @@ mod tests {
         ];
         assert_eq!(numbers, expected);
         assert_eq!(tiers.failed_credentials.capacity, 30);
+    }
+
+    #[test]
+    fn each_tier_counts_what_the_contract_says() {
+        let tiers = Tiers::default();
+        let (key, user) = (ApiKeyId::generate(1), UserId::generate(1));
+        let caller = |credential| Caller { org: OrgId::generate(1), user, role: Role::Developer, credential };
+        let token = Credential::Token { id: "t".into(), expires_ms: 1, credentials_from_ms: 0 };
+        let (by_key, by_token) = (caller(Credential::Key(key)), caller(token));
+        let check = |tier, caller, expected| assert_eq!(tiers.of_caller(tier, caller).0, expected);
+        check(Tier::IngestEvent, &by_key, BucketKey::Key(key, IngestTier::Event));
+        check(Tier::IngestLifecycle, &by_key, BucketKey::Key(key, IngestTier::Lifecycle));
+        check(Tier::IngestEvent, &by_token, BucketKey::Organization(IngestTier::Event));
+        check(Tier::IngestLifecycle, &by_token, BucketKey::Organization(IngestTier::Lifecycle));
+        for caller in [&by_key, &by_token] {
+            check(Tier::Api, caller, BucketKey::Api);
+            check(Tier::Strict, caller, BucketKey::Strict);
+            check(Tier::Auth, caller, BucketKey::Auth(user));
+        }
+        assert_eq!(tiers.of_address(Tier::Auth), ("auth", Quota { capacity: 5, window_ms: 60_000 }));
+    }
+
+    #[test]
+    fn the_31st_refused_credential_of_an_address_is_told_to_wait() {
+        let (tiers, buckets) = (Tiers::default(), IpBuckets::default());
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let count = |kind, now_ms| {
+            let failure = Failure::new(kind, "Invalid API key", "no");
+            let (answer, verdict) = tiers.count_failed_credential(failure, &buckets, ip, now_ms);
+            (answer.error.into_owned(), verdict.map(|verdict| verdict.remaining))
+        };
+        for left in (0..30).rev() {
+            assert_eq!(count(Kind::Unauthenticated, 1_000), ("Invalid API key".to_owned(), Some(left)));
+        }
+        assert_eq!(count(Kind::Unauthenticated, 60_999), ("Rate limit exceeded".to_owned(), Some(0)));
+        assert_eq!(count(Kind::Unavailable, 60_999), ("Invalid API key".to_owned(), None), "not counted");
+        assert_eq!(count(Kind::Unauthenticated, 61_000), ("Invalid API key".to_owned(), Some(29)));
+        assert!(buckets.take("auth", ip, tiers.auth, 60_999).admitted, "people still log in");
     }
 
     #[test]

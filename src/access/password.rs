@@ -1,0 +1,210 @@
+//! Slow hashes of passwords, made on a bounded number of threads: a flood of logins waits or is refused, and neither
+//! starves the rest of the process nor takes its memory. Source: API reference, identity 2.5, 4.2.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::Semaphore;
+
+use crate::http::Failure;
+use crate::limits;
+
+/// Seconds after which to come back when the queue is full.
+const RETRY_AFTER_S: u64 = 2;
+
+/// How passwords are hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordSettings {
+    /// Memory of one hash in KiB.
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    pub passes: u32,
+    /// Hashes made at the same time.
+    pub parallel: usize,
+    /// Hashes that may wait for their turn.
+    pub waiting_max: usize,
+}
+
+impl Default for PasswordSettings {
+    fn default() -> Self {
+        Self {
+            memory_kib: Params::DEFAULT_M_COST,
+            passes: Params::DEFAULT_T_COST,
+            parallel: limits::PASSWORD_HASHES_PARALLEL,
+            waiting_max: limits::PASSWORD_HASHES_WAITING_MAX,
+        }
+    }
+}
+
+/// Why a password was neither hashed nor checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many wait already.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// The hash cannot be made, or the stored one cannot be read.
+    #[error("password hashing failed: {0}")]
+    Failed(String),
+}
+
+impl PasswordError {
+    /// What the client is told: 503 when busy, else 500 with the endpoint's own `error`.
+    #[must_use]
+    pub fn into_failure(self, error: &'static str) -> Failure {
+        match self {
+            Self::Busy => Failure::unavailable("Too many sign-ins at once, try again", RETRY_AFTER_S),
+            Self::Failed(_) => Failure::internal(error, self),
+        }
+    }
+}
+
+/// Hashes and checks passwords. Cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    argon: Argon2<'static>,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    /// The hash of a password nobody has, for addresses nobody has.
+    nobody: Arc<str>,
+}
+
+impl Passwords {
+    /// Hashing with these settings. Makes one hash, so it blocks for some tens of milliseconds.
+    ///
+    /// # Errors
+    /// `Failed` if argon2 does not take the settings.
+    pub fn new(settings: PasswordSettings) -> Result<Self, PasswordError> {
+        let params = Params::new(settings.memory_kib, settings.passes, 1, None).map_err(failed)?;
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let nobody = hash_now(&argon, &rand::random::<[u8; 32]>())?;
+        let parallel = settings.parallel.max(1);
+        Ok(Self {
+            argon,
+            turns: Arc::new(Semaphore::new(parallel)),
+            places: Arc::new(Semaphore::new(parallel.saturating_add(settings.waiting_max))),
+            nobody: nobody.into(),
+        })
+    }
+
+    /// The salted slow hash of the whole password, as a PHC string.
+    ///
+    /// # Errors
+    /// `Busy` with a full queue.
+    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
+        let argon = self.argon.clone();
+        self.in_turn(move || hash_now(&argon, password.as_bytes())).await
+    }
+
+    /// Whether `password` is the one that `stored` (a PHC string) was made of. Without a stored hash it is not, after
+    /// the same work: how long the answer takes does not tell whether the address has an account.
+    ///
+    /// # Errors
+    /// `Busy` with a full queue, `Failed` if the stored hash cannot be read.
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, PasswordError> {
+        let (argon, nobody) = (self.argon.clone(), Arc::clone(&self.nobody));
+        self.in_turn(move || {
+            let hash = PasswordHash::new(stored.as_deref().unwrap_or(&nobody)).map_err(failed)?;
+            match argon.verify_password(password.as_bytes(), &hash) {
+                Ok(()) => Ok(stored.is_some()),
+                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(error) => Err(failed(error)),
+            }
+        })
+        .await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(failed)?;
+        let working = tokio::task::spawn_blocking(move || {
+            // A caller who goes away does not stop the work, so place and turn end with the work.
+            let _held = (place, turn);
+            work()
+        });
+        working.await.map_err(failed)?
+    }
+}
+
+fn hash_now(argon: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
+    let hash: PasswordHash = argon.hash_password(password).map_err(failed)?;
+    Ok(hash.to_string())
+}
+
+fn failed(error: impl std::fmt::Display) -> PasswordError {
+    PasswordError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cheap enough to be used often.
+    fn settings() -> PasswordSettings {
+        PasswordSettings { memory_kib: 64, passes: 1, parallel: 1, waiting_max: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_recognised_whole_and_by_itself_only() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let long = format!("Aa1!{}", "x".repeat(124));
+        let hash = passwords.hash(long.clone()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        assert_ne!(passwords.hash(long.clone()).await.unwrap(), hash, "salted");
+        let verify = async |password: &str| passwords.verify(password.into(), Some(hash.clone())).await;
+        assert_eq!(verify(&long).await, Ok(true));
+        assert_eq!(verify(&long[..127]).await, Ok(false), "beyond byte 72 everything counts");
+        assert_eq!(verify("").await, Ok(false));
+        assert_eq!(passwords.verify(long, None).await, Ok(false));
+        let damaged = passwords.verify("x".into(), Some("not a hash".into())).await;
+        assert!(matches!(damaged, Err(PasswordError::Failed(_))), "{damaged:?}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_address_costs_a_hash_with_the_same_parameters() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let known = passwords.hash("Abcdef1!".into()).await.unwrap();
+        let parameters = |hash: &str| hash.rsplitn(3, '$').last().unwrap().to_owned();
+        assert_eq!(parameters(&passwords.nobody), parameters(&known));
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_in_the_queue_is_sent_away() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let turn = passwords.turns.clone().acquire_owned().await.unwrap();
+        let hash = || {
+            let passwords = passwords.clone();
+            async move { passwords.hash("Abcdef1!".into()).await }
+        };
+        // The first would have the turn that is held here, the second waits for it.
+        let (mut first, mut second) = (Box::pin(hash()), Box::pin(hash()));
+        assert!(
+            futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending()
+        );
+        assert_eq!(hash().await, Err(PasswordError::Busy));
+        drop(second);
+        let mut third = Box::pin(hash());
+        assert!(futures_util::poll!(&mut third).is_pending(), "a place given up is free again");
+        drop(turn);
+        assert!(first.await.is_ok() && third.await.is_ok() && hash().await.is_ok());
+
+        let failure = PasswordError::Busy.into_failure("Login failed");
+        assert_eq!(
+            (failure.kind, failure.error.as_ref()),
+            (crate::http::Kind::Unavailable, "Service unavailable")
+        );
+        let failure = PasswordError::Failed("x".into()).into_failure("Login failed");
+        assert_eq!((failure.kind, failure.error.as_ref()), (crate::http::Kind::Internal, "Login failed"));
+    }
+
+    #[test]
+    fn the_default_is_what_is_recommended() {
+        let settings = PasswordSettings::default();
+        assert_eq!((settings.memory_kib, settings.passes), (19_456, 2));
+        let impossible = Passwords::new(PasswordSettings { memory_kib: 1, ..settings });
+        assert!(impossible.is_err());
+    }
+}
