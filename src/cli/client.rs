@@ -113,6 +113,12 @@ impl Client {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
+    /// The path put before the path of every request; empty or `/…` without a slash at its end.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.shared.prefix
+    }
+
     /// Sends a request, with `body` as JSON if there is one, and reads the answer to its end. `path` begins with `/`.
     /// A request may be repeated by the caller only if the endpoint allows it: this client never does.
     ///

@@ -2,5 +2,7 @@
 //! outcome into lines for a person; it holds no rule of its own.
 
 pub mod client;
+pub mod demo;
+pub mod socket;
 pub mod sse;
 pub mod tail;
