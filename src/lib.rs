@@ -10,6 +10,7 @@ pub mod dial;
 pub mod domain;
 pub mod fs;
 pub mod http;
+pub mod ingest;
 pub mod limits;
 pub mod server;
 pub mod store;

@@ -13,7 +13,7 @@ pub const LIFECYCLE_BODY_BYTES_MAX: usize = 256 << 10;
 /// Bytes of any other JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Characters of a log chunk that are kept whole; beyond it the chunk is cut and marked. The client's own bound of
+/// Bytes of a log chunk that are kept whole; beyond it the chunk is cut and marked. The client's own bound of
 /// 8192 is not a bound here: a longer chunk is kept, see the validation policy.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// Characters of a test id before it is replaced by its head and a hash.
@@ -24,6 +24,23 @@ pub const TITLE_CHARS_MAX: usize = 1_000;
 pub const FILE_CHARS_MAX: usize = 500;
 /// Characters of an error text and of a page snapshot.
 pub const LONG_TEXT_CHARS_MAX: usize = 8_192;
+
+/// Characters of a page snapshot that is kept as it was sent: the client's own cut and its mark.
+pub const DOM_SNAPSHOT_AS_SENT_CHARS_MAX: usize = 8_206;
+/// Characters of a page's title.
+pub const PAGE_TITLE_CHARS_MAX: usize = 256;
+/// Characters of one console error.
+pub const CONSOLE_ERROR_CHARS_MAX: usize = 500;
+/// Characters of an address that a failing test reports.
+pub const ADDRESS_CHARS_MAX: usize = 2_048;
+/// Characters of a short label: a method, a tag, a suite, a worker.
+pub const LABEL_CHARS_MAX: usize = 200;
+/// Entries of a list that comes with a test.
+pub const LIST_ENTRIES_MAX: usize = 20;
+/// Nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Findings named in one answer; further ones are left out.
+pub const FINDINGS_MAX: usize = 20;
 
 /// Characters of a run's name.
 pub const RUN_NAME_CHARS_MAX: usize = 200;
@@ -188,5 +205,6 @@ const _: () = {
     assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());
     assert!(EVENT_BODY_BYTES_MAX < INGEST_BUDGET_BYTES);
     assert!(CHUNK_BYTES_MAX < EVENT_BODY_BYTES_MAX);
+    assert!(LONG_TEXT_CHARS_MAX < DOM_SNAPSHOT_AS_SENT_CHARS_MAX);
     assert!(REPLAY_MIN.as_millis() < REPLAY_MAX.as_millis());
 };
