@@ -155,6 +155,10 @@ pub const KEY_USE_MARKS_WAITING_MAX: usize = 1_024;
 pub const REVOCATIONS_WAITING_MAX: usize = 1_024;
 /// Entries of each credential cache: keys, accounts, tokens.
 pub const CREDENTIAL_CACHE_ENTRIES_MAX: usize = 50_000;
+/// How long a health probe may take before what it probes counts as unhealthy.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the outcome of the health probes is kept: each of them costs a sync.
+pub const PROBE_CACHE: Duration = Duration::from_secs(1);
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
@@ -164,6 +168,12 @@ pub const CONNECTIONS_MAX: usize = 8_192;
 pub const BACKLOG: u32 = 1_024;
 /// How long a request's head may take to arrive.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the body of a JSON request may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a refused request's body is read on, so that its client gets to see the answer.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of a refused request's body that are read on.
+pub const DISCARD_BYTES_MAX: usize = 8 << 20;
 /// How long a connection is kept without a request. Longer than the usual 60 s of a proxy, which is then the one
 /// that closes, so that no request meets a closing connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);

@@ -40,9 +40,7 @@ pub use key::NewKey;
 pub use password::{PasswordError, PasswordSettings, Passwords};
 pub use secrets::{ConfiguredSecrets, Secret, SecretError, Secrets};
 pub use settings::AccessSettings;
-pub use tier::{
-    RATE_LIMIT, RATE_REMAINING, RATE_RESET, Tier, Tiers, WINDOW_MS, rate_headers, rate_limit_exceeded,
-};
+pub use tier::{RATE_LIMIT, RATE_REMAINING, RATE_RESET, Tiers, WINDOW_MS, rate_headers, rate_limit_exceeded};
 pub use token::IssuedToken;
 
 /// A verified identity. There is no other way to an organization than through one of these.

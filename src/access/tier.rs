@@ -10,7 +10,7 @@ use crate::actors::bucket::{Quota, Verdict};
 use crate::actors::buckets::{BucketKey, IngestTier, IpBuckets};
 use crate::clock::UnixMs;
 use crate::domain::time::IsoMs;
-use crate::http::{Failure, Kind};
+use crate::http::{Failure, Kind, Tier};
 
 /// Window of every tier: one minute.
 pub const WINDOW_MS: u32 = 60_000;
@@ -22,35 +22,6 @@ pub const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-rema
 /// `X-RateLimit-Reset`: end of the window, ISO 8601.
 pub const RATE_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// How often the requests of one kind are admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tier {
-    /// Sign-up, login and password resets: per client address, one counter for all of them.
-    Auth,
-    /// Every authenticated route: per organization. Public routes: per client address.
-    Api,
-    /// Role changes and the like: per organization, in addition to `Api`.
-    Strict,
-    /// Ingest events: per API key, for tokens per organization.
-    IngestEvent,
-    /// Ingest setup and teardown together: per API key, for tokens per organization.
-    IngestLifecycle,
-}
-
-impl Tier {
-    /// The name in documents, in configuration and as a label.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Api => "api",
-            Self::Strict => "strict",
-            Self::IngestEvent => "ingest-event",
-            Self::IngestLifecycle => "ingest-lifecycle",
-        }
-    }
-}
-
 /// The number of each tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiers {
@@ -60,6 +31,8 @@ pub struct Tiers {
     pub api: Quota,
     /// Of [`Tier::Strict`].
     pub strict: Quota,
+    /// Of [`Tier::Monitor`].
+    pub monitor: Quota,
     /// Of [`Tier::IngestEvent`].
     pub ingest_event: Quota,
     /// Of [`Tier::IngestLifecycle`].
@@ -76,6 +49,7 @@ impl Default for Tiers {
             auth: a_minute(5),
             api: a_minute(100),
             strict: a_minute(10),
+            monitor: a_minute(60),
             ingest_event: a_minute(500),
             ingest_lifecycle: a_minute(100),
             failed_credentials: a_minute(30),
@@ -94,12 +68,14 @@ impl Tiers {
             Tier::Auth => self.auth,
             Tier::Api => self.api,
             Tier::Strict => self.strict,
+            Tier::Monitor => self.monitor,
             Tier::IngestEvent => self.ingest_event,
             Tier::IngestLifecycle => self.ingest_lifecycle,
         }
     }
 
-    /// Which of its organization's counters a request of `caller` takes from, and how much that holds.
+    /// Which of its organization's counters a request of `caller` takes from, and how much that holds. The monitor is
+    /// no caller and counts by [`Tiers::of_address`].
     #[must_use]
     pub fn of_caller(&self, tier: Tier, caller: &Caller) -> (BucketKey, Quota) {
         let ingest = |tier| match caller.credential {
@@ -108,7 +84,7 @@ impl Tiers {
         };
         let key = match tier {
             Tier::Auth => BucketKey::Auth(caller.user),
-            Tier::Api => BucketKey::Api,
+            Tier::Api | Tier::Monitor => BucketKey::Api,
             Tier::Strict => BucketKey::Strict,
             Tier::IngestEvent => ingest(IngestTier::Event),
             Tier::IngestLifecycle => ingest(IngestTier::Lifecycle),
@@ -178,12 +154,14 @@ mod tests {
     #[test]
     fn the_numbers_are_the_contracts() {
         let tiers = Tiers::default();
-        let numbers = [Tier::Auth, Tier::Api, Tier::Strict, Tier::IngestEvent, Tier::IngestLifecycle]
-            .map(|tier| (tier.name(), tiers.quota(tier).capacity, tiers.quota(tier).window_ms));
+        let all =
+            [Tier::Auth, Tier::Api, Tier::Strict, Tier::Monitor, Tier::IngestEvent, Tier::IngestLifecycle];
+        let numbers = all.map(|tier| (tier.name(), tiers.quota(tier).capacity, tiers.quota(tier).window_ms));
         let expected = [
             ("auth", 5, 60_000),
             ("api", 100, 60_000),
             ("strict", 10, 60_000),
+            ("monitor", 60, 60_000),
             ("ingest-event", 500, 60_000),
             ("ingest-lifecycle", 100, 60_000),
         ];

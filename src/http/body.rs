@@ -1,6 +1,11 @@
-//! The body of requests and answers, the same for all doors.
+//! The body of requests and answers, the same for all doors, and two ways to be done with one that a client sends.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::{Failure, Kind};
 
 /// A body: bytes at hand or a stream.
 pub type Body = axum::body::Body;
@@ -8,4 +13,77 @@ pub type Body = axum::body::Body;
 /// A body of bytes that are all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Body::from(bytes.into())
+}
+
+/// Waits for all of a body.
+///
+/// # Errors
+/// 413 beyond `bytes_max`, 408 if it takes longer than `time`, 400 if the client breaks off.
+pub async fn gather(body: Body, bytes_max: usize, time: Duration) -> Result<Bytes, Failure> {
+    let collected = tokio::time::timeout(time, Limited::new(body, bytes_max).collect()).await;
+    let collected = collected.map_err(|_| too_slow())?;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| broken(error, bytes_max))
+}
+
+/// Reads a body that nobody wants, without keeping it: a client that is still sending when it is answered and
+/// disconnected would see a broken connection instead of the answer.
+///
+/// # Errors
+/// As [`gather`].
+pub async fn discard(body: Body, bytes_max: usize, time: Duration) -> Result<(), Failure> {
+    let mut body = Limited::new(body, bytes_max);
+    let read_all = async {
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|error| broken(error, bytes_max))?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(time, read_all).await.map_err(|_| too_slow())?
+}
+
+/// 413.
+#[must_use]
+pub fn too_large(bytes_max: usize) -> Failure {
+    Failure::new(Kind::PayloadTooLarge, "Payload too large", format!("At most {bytes_max} bytes are taken"))
+}
+
+fn too_slow() -> Failure {
+    Failure::new(Kind::Timeout, "Request timeout", "The request's body did not arrive in time")
+}
+
+fn broken(error: Box<dyn std::error::Error + Send + Sync>, bytes_max: usize) -> Failure {
+    if error.is::<LengthLimitError>() {
+        return too_large(bytes_max);
+    }
+    Failure::bad_request("Invalid request body", "The request's body broke off").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn bodies_are_taken_up_to_their_bound() {
+        assert_eq!(gather(full("abcd"), 4, TIME).await.unwrap(), "abcd");
+        assert_eq!(gather(full("abcde"), 4, TIME).await.unwrap_err().kind, Kind::PayloadTooLarge);
+        assert!(discard(full("abcd"), 4, TIME).await.is_ok());
+        assert_eq!(discard(full("abcde"), 4, TIME).await.unwrap_err().error, "Payload too large");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let silent = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let soon = Duration::from_millis(5);
+        assert_eq!(gather(silent(), 4, soon).await.unwrap_err().kind, Kind::Timeout);
+        assert_eq!(discard(silent(), 4, soon).await.unwrap_err().kind, Kind::Timeout);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_the_clients_fault() {
+        let parts = [Ok(Bytes::from("ab")), Err(std::io::Error::other("gone"))];
+        let broken = Body::from_stream(futures_util::stream::iter(parts));
+        assert_eq!(gather(broken, 4, TIME).await.unwrap_err().kind, Kind::BadRequest);
+    }
 }

@@ -11,8 +11,6 @@ use crate::limits;
 /// How often an endpoint may be called. The numbers stand in `access`. Source: API reference, identity 1.9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
-    /// As often as one likes.
-    None,
     /// Sign-up, login and password resets: per client address, one counter for all of them.
     Auth,
     /// Every authenticated endpoint: per organization. Public ones: per client address.
@@ -32,7 +30,6 @@ impl Tier {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::None => "none",
             Self::Auth => "auth",
             Self::Api => "api",
             Self::Strict => "strict",
@@ -105,8 +102,8 @@ pub struct Endpoint {
     pub category: &'static str,
     /// Who may call it.
     pub callers: Callers,
-    /// How often.
-    pub tier: Tier,
+    /// How often; `None` for as often as one likes.
+    pub tier: Option<Tier>,
     /// What it does, in one line, for people.
     pub summary: &'static str,
     /// What it wants of a body.
@@ -130,7 +127,7 @@ impl Endpoint {
         method: Method,
         path: &'static str,
         callers: Callers,
-        tier: Tier,
+        tier: Option<Tier>,
         id: &'static str,
     ) -> Self {
         Self {
@@ -247,7 +244,7 @@ mod tests {
             Method::PATCH,
             "/api/a/{id}/b/{other}",
             Callers::Token(Role::Admin),
-            Tier::Strict,
+            Some(Tier::Strict),
             "change_a",
         )
         .takes::<Finding>()
