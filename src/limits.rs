@@ -162,6 +162,9 @@ pub const PROBE_CACHE: Duration = Duration::from_secs(1);
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
+/// Bytes of rows that the embedded store keeps in memory.
+pub const STORE_CACHE_BYTES: u64 = 32 << 20;
+
 /// Connections at the same time, sockets of dashboards included; further ones wait in the system's backlog.
 pub const CONNECTIONS_MAX: usize = 8_192;
 /// Connections that the system keeps waiting.

@@ -1,5 +1,6 @@
 //! Which address a request counts for and is audited with. Source: API reference, identity 1.9.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -31,6 +32,12 @@ impl Network {
             _ => return false,
         };
         differing_bits.leading_zeros() >= u32::from(self.prefix_bits)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix_bits)
     }
 }
 

@@ -4,18 +4,33 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::{AccessSettings, ConfiguredSecrets, Network};
+use crate::actors::EngineSettings;
+use crate::http::headers::HeaderSettings;
 use crate::limits;
 use crate::telemetry::LogSettings;
 
 /// Everything an operator can set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How the server is reached.
     pub server: ServerSettings,
+    /// What every answer carries.
+    pub headers: HeaderSettings,
+    /// Proxies whose word on the client's address is taken.
+    pub trusted_proxies: Vec<Network>,
     /// What a connection may cost.
     pub connections: ConnectionSettings,
     /// Where everything is kept.
     pub data_folder: PathBuf,
+    /// Bytes of rows that the store keeps in memory.
+    pub cache_bytes: u64,
+    /// Tokens and rates.
+    pub access: AccessSettings,
+    /// Secrets that are given; the others are generated.
+    pub secrets: ConfiguredSecrets,
+    /// Sessions and plans.
+    pub engine: EngineSettings,
     /// What is logged and how.
     pub log: LogSettings,
 }
@@ -24,10 +39,32 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             server: ServerSettings::default(),
+            headers: HeaderSettings::default(),
+            trusted_proxies: Vec::new(),
             connections: ConnectionSettings::default(),
             data_folder: PathBuf::from("runstream-data"),
+            cache_bytes: limits::STORE_CACHE_BYTES,
+            access: AccessSettings::default(),
+            secrets: ConfiguredSecrets::default(),
+            engine: EngineSettings::default(),
             log: LogSettings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Values that are each allowed and do not fit together: the key to change, and why.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if self.connections.head_timeout > self.connections.idle_timeout {
+            let why = "must not be longer than connections.idle_timeout_s, which would end it".to_owned();
+            found.push(("connections.head_timeout_s", why));
+        }
+        if self.engine.late_events > self.engine.session_archive {
+            let why = "must not be longer than sessions.archive_s".to_owned();
+            found.push(("sessions.late_events_s", why));
+        }
+        found
     }
 }
 

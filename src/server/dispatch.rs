@@ -13,14 +13,16 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::activity::InFlight;
-use super::body::{Content, Payload};
-use crate::http::{Failure, Peer};
+use super::body::Payload;
+use crate::http::headers::CommonHeaders;
+use crate::http::{Body, Failure, Peer};
 use crate::telemetry;
 
 /// What is behind the socket: the doors, and the path they stand under.
 pub(super) struct Site {
     pub(super) base_path: String,
     pub(super) slow_request: Duration,
+    pub(super) headers: CommonHeaders,
     pub(super) api: axum::Router,
 }
 
@@ -55,17 +57,19 @@ impl Site {
         // what follows on this connection cannot be trusted to be a request.
         let ends_connection =
             request.version() < Version::HTTP_2 && request.headers().contains_key(header::TRANSFER_ENCODING);
+        let origin = request.headers().get(header::ORIGIN).cloned();
         let door = self.door(&mut request);
         let handled = AssertUnwindSafe(self.hand_over(door, request, peer)).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|panic| {
             tracing::error!(%method, path, panic = panic_text(&*panic), "a request handler panicked");
             Failure::internal("Internal Server Error", "panic").response()
         });
+        self.headers.dress(origin.as_ref(), response.headers_mut());
         if ends_connection {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         self.note(door, &method, &path, response.status(), begun.elapsed());
-        response.map(|content| content.guarded(in_flight))
+        response.map(|body| Payload::new(body, in_flight))
     }
 
     /// Takes the base path off and tells the door.
@@ -84,13 +88,16 @@ impl Site {
         door: Door,
         mut request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Response<Content> {
+    ) -> Response<Body> {
+        if let Some(response) = self.headers.preflight(request.method(), request.headers()) {
+            return response;
+        }
         match door {
             Door::Api => {
                 request.extensions_mut().insert(Peer(peer));
-                let answered = self.api.clone().oneshot(request.map(axum::body::Body::new)).await;
+                let answered = self.api.clone().oneshot(request.map(Body::new)).await;
                 match answered {
-                    Ok(response) => response.map(Content::Streamed),
+                    Ok(response) => response,
                     Err(impossible) => match impossible {},
                 }
             }
@@ -121,7 +128,7 @@ impl Site {
 }
 
 /// 404 for what no door knows.
-fn not_found() -> Response<Content> {
+fn not_found() -> Response<Body> {
     Failure::not_found("Not Found", "There is nothing at this path").response()
 }
 

@@ -16,7 +16,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -28,6 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::fs::{Fs, OsFs};
 use crate::http::Failure;
+use crate::http::headers::{CommonHeaders, NotAnOrigin};
 use crate::telemetry;
 
 /// What a server takes from the outside world, replaceable in tests.
@@ -56,6 +56,9 @@ pub enum StartError {
         /// What binding failed with.
         source: io::Error,
     },
+    /// A configured origin is none.
+    #[error(transparent)]
+    Origin(#[from] NotAnOrigin),
 }
 
 /// Starts servers.
@@ -77,9 +80,12 @@ impl Server {
         let api = axum::Router::new().fallback(async || {
             Failure::not_found("Not Found", "There is nothing at this path").response::<axum::body::Body>()
         });
+        let headers = CommonHeaders::new(&settings.headers)?;
+        let bare = Arc::new(BareAnswers::new(headers.security()));
         let site = Site {
             base_path: settings.server.base_path.clone(),
             slow_request: settings.server.slow_request,
+            headers,
             api,
         };
         let (phase, phase_of_connections) = watch::channel(Phase::Serving);
@@ -89,7 +95,7 @@ impl Server {
             places: Arc::clone(&places),
             settings: settings.connections.clone(),
             site: Arc::new(site),
-            bare: Arc::new(BareAnswers::new(&HeaderMap::new())),
+            bare,
             phase: phase_of_connections,
         };
         let accepting = tokio::spawn(acceptor.run());

@@ -10,7 +10,12 @@ fn assert_envelope(answer: &str, status: &str, error: &str) {
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!((&body["success"], &body["error"]), (&false.into(), &error.into()));
     assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));
-    assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+    let head = head.to_lowercase();
+    for header in
+        ["content-type: application/json", "x-content-type-options: nosniff", "x-frame-options: deny"]
+    {
+        assert!(head.contains(header), "{head}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,112 @@
+//! Every key: name, what it takes, the setting it fills, in the order of `config/default.toml`, which documents them.
+
+use super::key::{Key, key, secret_key};
+use super::kind::{
+    Choice, Masked, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, count, mebibytes, path,
+};
+use crate::access::Network;
+use crate::domain::plan::Plan;
+use crate::http::headers::{CommonHeaders, HeaderSettings};
+use crate::telemetry::{LogFormat, check_filter};
+
+const PLANS: &[(&str, Plan)] = &[
+    ("free", Plan::Free),
+    ("starter", Plan::Starter),
+    ("team", Plan::Team),
+    ("business", Plan::Business),
+    ("enterprise", Plan::Enterprise),
+];
+
+const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// A day in seconds.
+const DAY_S: u64 = 24 * 3600;
+
+/// Every key.
+#[must_use]
+#[rustfmt::skip]
+pub fn keys() -> Vec<Key> {
+    vec![
+        key("server.address", address(), |s| &mut s.server.address),
+        key("server.port", count(0..=65_535), |s| &mut s.server.port),
+        key("server.base_path", base_path(), |s| &mut s.server.base_path),
+        key("server.production", Switch, |s| &mut s.headers.production),
+        key("server.cors_origins", Texts(origin()), |s| &mut s.headers.origins),
+        key("server.trusted_proxies", Texts(network()), |s| &mut s.trusted_proxies),
+        key("server.slow_request_ms", Milliseconds(1..=600_000), |s| &mut s.server.slow_request),
+        key("server.drain_timeout_s", Seconds(0..=600), |s| &mut s.server.drain_timeout),
+
+        key("connections.max", count(1..=1_000_000), |s| &mut s.connections.max),
+        key("connections.head_timeout_s", Seconds(1..=600), |s| &mut s.connections.head_timeout),
+        key("connections.idle_timeout_s", Seconds(1..=DAY_S), |s| &mut s.connections.idle_timeout),
+        key("connections.stalled_timeout_s", Seconds(1..=3_600), |s| &mut s.connections.stalled_timeout),
+
+        key("data.folder", path(), |s| &mut s.data_folder),
+        key("data.cache_mib", mebibytes(1..=1 << 20), |s| &mut s.cache_bytes),
+
+        key("organizations.plan", Choice(PLANS), |s| &mut s.engine.plan),
+
+        key("access.token_lifetime_s", Seconds(60..=365 * DAY_S), |s| &mut s.access.token_lifetime),
+        secret_key("access.token_secret", Optional(Masked), |s| &mut s.secrets.token),
+        secret_key("access.key_hash_secret", Optional(Masked), |s| &mut s.secrets.key_hash),
+
+        key("rates.auth_per_minute", PerMinute, |s| &mut s.access.tiers.auth),
+        key("rates.api_per_minute", PerMinute, |s| &mut s.access.tiers.api),
+        key("rates.strict_per_minute", PerMinute, |s| &mut s.access.tiers.strict),
+        key("rates.ingest_event_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_event),
+        key("rates.ingest_lifecycle_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_lifecycle),
+        key("rates.failed_credentials_per_minute", PerMinute, |s| &mut s.access.tiers.failed_credentials),
+
+        key("sessions.lifetime_s", Seconds(60..=365 * DAY_S), |s| &mut s.engine.session_lifetime),
+        key("sessions.archive_s", Seconds(60..=365 * DAY_S), |s| &mut s.engine.session_archive),
+        key("sessions.late_events_s", Seconds(0..=600), |s| &mut s.engine.late_events),
+        key("sessions.orphan_sweep_s", Seconds(1..=600), |s| &mut s.engine.orphan_sweep_interval),
+
+        key("log.filter", log_filter(), |s| &mut s.log.filter),
+        key("log.format", Choice(LOG_FORMATS), |s| &mut s.log.format),
+    ]
+}
+
+fn address() -> Text<std::net::IpAddr> {
+    Text { what: "an IP address", read: |text| text.parse().ok(), show: ToString::to_string }
+}
+
+fn network() -> Text<Network> {
+    Text {
+        what: "an address or a network like 10.0.0.0/8",
+        read: |text| text.parse().ok(),
+        show: ToString::to_string,
+    }
+}
+
+fn origin() -> Text<String> {
+    Text {
+        what: "an origin like https://dash.example.com, without a path",
+        read: |text| {
+            let alone = HeaderSettings { origins: vec![text.to_owned()], ..HeaderSettings::default() };
+            CommonHeaders::new(&alone).is_ok().then(|| text.to_owned())
+        },
+        show: Clone::clone,
+    }
+}
+
+fn log_filter() -> Text<String> {
+    Text {
+        what: "a level or target=level, comma-separated",
+        read: |text| check_filter(text).is_ok().then(|| text.to_owned()),
+        show: Clone::clone,
+    }
+}
+
+fn base_path() -> Text<String> {
+    Text {
+        what: "empty, or a path that begins with a slash and ends without one",
+        read: |text| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+            let shaped = text.starts_with('/') && !text.ends_with('/') && !text.contains("//");
+            (text.is_empty() || (shaped && text.bytes().all(plain))).then(|| text.to_owned())
+        },
+        show: Clone::clone,
+    }
+}
