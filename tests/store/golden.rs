@@ -1,0 +1,100 @@
+//! Records as the first version wrote them. A sample that no longer reads, or that is no longer what is written, means
+//! that stored data would be lost: the record needs a new version beside the old one, never a new sample.
+
+use std::fmt::Debug;
+
+use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
+use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId};
+use runstream::domain::project::Project;
+use runstream::domain::role::{AccountStatus, Role};
+use runstream::store::record;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Holds `tests/golden/<name>.v1.hex` against `record`.
+fn check<R: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, record: &R) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let path = format!("{}/tests/golden/{name}.v1.hex", env!("CARGO_MANIFEST_DIR"));
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(hex(&record::encode(record).unwrap()), golden.trim(), "what is written: {path}");
+    let (pairs, _) = golden.trim().as_bytes().as_chunks::<2>();
+    let bytes: Vec<_> =
+        pairs.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    assert_eq!(record::decode::<R>(&bytes).as_ref(), Ok(record), "what is read: {path}");
+}
+
+#[test]
+fn organizations() {
+    let organization = Organization {
+        id: OrgId::from_bytes(*b"organization"),
+        name: "Pinewood Labs".into(),
+        slug: "pinewood-labs".into(),
+        ai_analysis_enabled: true,
+        created_ms: 1_774_000_000_123,
+        updated_ms: 1_774_000_000_456,
+    };
+    check("organization", &organization);
+}
+
+#[test]
+fn users() {
+    let user = User {
+        id: UserId::from_bytes(*b"user..user.."),
+        org: OrgId::from_bytes(*b"organization"),
+        email: "rosa@pinewood.test".into(),
+        name: "Rosa Linde".into(),
+        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into(),
+        role: Role::Developer,
+        status: AccountStatus::Suspended,
+        credentials_valid_from_ms: 1_774_000_000_000,
+        last_login_ms: Some(1_774_000_000_789),
+        created_ms: 1_774_000_000_123,
+        updated_ms: 1_774_000_000_456,
+    };
+    check("user", &user);
+}
+
+#[test]
+fn api_keys() {
+    let key = ApiKey {
+        id: ApiKeyId::from_bytes(*b"key....key.."),
+        org: OrgId::from_bytes(*b"organization"),
+        owner: UserId::from_bytes(*b"user..user.."),
+        name: "nightly pipeline".into(),
+        prefix: "pk_live_7c1d...".into(),
+        hash: std::array::from_fn(|at| u8::try_from(at).unwrap()),
+        created_ms: 1_774_000_000_123,
+        last_used_ms: None,
+    };
+    check("api_key", &key);
+}
+
+#[test]
+fn audit_entries() {
+    let entry = AuditEntry {
+        id: AuditId::from_bytes(*b"audit..audit"),
+        org: OrgId::from_bytes(*b"organization"),
+        user: UserId::from_bytes(*b"user..user.."),
+        action: "user.role_changed".into(),
+        target_type: "user".into(),
+        target_id: "69a7e2742f4b8e1190ab3d2c".into(),
+        details: r#"{"oldRole":"viewer"}"#.into(),
+        ip: "203.0.113.9".into(),
+        timestamp_ms: 1_774_000_000_123,
+    };
+    check("audit_entry", &entry);
+}
+
+#[test]
+fn projects() {
+    let project = Project {
+        id: ProjectId::from_bytes(*b"project....."),
+        org: OrgId::from_bytes(*b"organization"),
+        name: "Web Shop".into(),
+        slug: "web-shop".into(),
+        auto_quarantine: true,
+        created_ms: 1_774_000_000_123,
+        updated_ms: 1_774_000_000_456,
+    };
+    check("project", &project);
+}
