@@ -7,5 +7,6 @@
     reason = "a test that panics is a test that failed; clippy knows tests by their attribute, not their helpers"
 )]
 
+mod cli;
 mod server;
 mod store;
