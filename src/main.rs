@@ -1,3 +1,10 @@
-//! The `runstream` binary: parse, run, map the error to an exit code.
+//! The `runstream` binary: parse, run, map the outcome to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use runstream::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -9,11 +9,13 @@ mod activity;
 mod bare;
 mod body;
 mod connection;
+mod data_folder;
 mod dispatch;
 mod socket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +24,8 @@ use tokio::task::JoinHandle;
 use self::accept::Acceptor;
 use self::bare::BareAnswers;
 use self::connection::Phase;
+use self::data_folder::DataFolder;
+pub use self::data_folder::DataFolderError;
 use self::dispatch::Site;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
@@ -56,6 +60,9 @@ pub enum StartError {
         /// What binding failed with.
         source: io::Error,
     },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
     /// A configured origin is none.
     #[error(transparent)]
     Origin(#[from] NotAnOrigin),
@@ -72,6 +79,7 @@ impl Server {
     /// See [`StartError`]; nothing is left running.
     pub async fn start(settings: Settings, _seams: Seams) -> Result<RunningServer, StartError> {
         telemetry::start_metrics();
+        let folder = DataFolder::open(&settings.data_folder)?;
         let address = SocketAddr::new(settings.server.address, settings.server.port);
         let listening = accept::listen(address)
             .and_then(|listener| listener.local_addr().map(|bound| (listener, bound)))
@@ -99,13 +107,15 @@ impl Server {
             phase: phase_of_connections,
         };
         let accepting = tokio::spawn(acceptor.run());
-        Ok(RunningServer { address: bound, settings, phase, places, accepting })
+        Ok(RunningServer { address: bound, folder, settings, phase, places, accepting })
     }
 }
 
 /// A server that accepts connections. Dropping it stops nothing in order: call [`RunningServer::shut_down`].
 pub struct RunningServer {
     address: SocketAddr,
+    /// Held until everything in it is closed.
+    folder: DataFolder,
     settings: Settings,
     phase: watch::Sender<Phase>,
     places: Arc<Semaphore>,
@@ -122,13 +132,19 @@ impl RunningServer {
     /// Where it is reached from this machine, base path included, without a slash at the end.
     #[must_use]
     pub fn base_url(&self) -> String {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            let loopback =
-                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
-            address.set_ip(loopback);
-        }
-        format!("http://{address}{}", self.settings.server.base_path)
+        local_url(self.address, &self.settings.server.base_path)
+    }
+
+    /// Whether the data folder was new.
+    #[must_use]
+    pub fn is_first_start(&self) -> bool {
+        self.folder.is_new
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub fn data_folder(&self) -> &Path {
+        &self.folder.path
     }
 
     /// Stops accepting, lets requests in flight finish, then closes everything. What was acknowledged is kept.
@@ -144,4 +160,15 @@ impl RunningServer {
             self.phase.send_replace(Phase::Closing);
         }
     }
+}
+
+/// Where a server that listens on `address` is reached from its own machine, without a slash at the end.
+#[must_use]
+pub fn local_url(mut address: SocketAddr, base_path: &str) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    format!("http://{address}{base_path}")
 }
