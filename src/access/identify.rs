@@ -129,17 +129,18 @@ impl Access {
     }
 
     /// Whether a caller who was identified before still is one, for connections that outlive a request: the caller
-    /// with the role of now.
+    /// with the role of now. Reads past the caches: such a connection asks every few seconds, and those few seconds
+    /// are all the contract gives it.
     ///
     /// # Errors
     /// As [`Access::identify`].
     pub async fn still_valid(&self, caller: &Caller) -> Result<Caller, Failure> {
         match &caller.credential {
             Credential::Token { id, expires_ms, credentials_from_ms } => {
-                if self.now_ms() >= *expires_ms || self.is_revoked(id).await? {
+                if self.now_ms() >= *expires_ms || self.read_revoked(id).await? {
                     return Err(invalid_token());
                 }
-                let account = self.account(caller.user).await?.ok_or_else(invalid_token)?;
+                let account = self.read_account(caller.user).await?.ok_or_else(invalid_token)?;
                 if account.org != caller.org || account.credentials_valid_from_ms > *credentials_from_ms {
                     return Err(invalid_token());
                 }
@@ -189,8 +190,13 @@ impl Access {
             return Ok(Some(account));
         }
         let before = cache.before_read(self.now_ms());
+        let found = self.read_account(user).await?;
+        Ok(found.map(|found| cache.keep(user, found, before)))
+    }
+
+    async fn read_account(&self, user: UserId) -> Result<Option<Account>, Failure> {
         let found = self.inner.store.user(user).await.map_err(cannot_check)?;
-        Ok(found.map(|found| cache.keep(user, Account::from(&found), before)))
+        Ok(found.as_ref().map(Account::from))
     }
 
     async fn is_revoked(&self, token: &str) -> Result<bool, Failure> {
@@ -200,8 +206,12 @@ impl Access {
             return Ok(is_revoked);
         }
         let before = cache.before_read(self.now_ms());
-        let is_revoked = self.inner.store.is_token_revoked(&token).await.map_err(cannot_check)?;
+        let is_revoked = self.read_revoked(&token).await?;
         Ok(cache.keep(token, is_revoked, before))
+    }
+
+    async fn read_revoked(&self, token: &str) -> Result<bool, Failure> {
+        self.inner.store.is_token_revoked(token).await.map_err(cannot_check)
     }
 
     /// Notes that a key was used, at most once a minute, for [`Access::mark_used_keys`] to write down.

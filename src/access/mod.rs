@@ -57,7 +57,7 @@ pub struct Caller {
 }
 
 /// What a caller presented.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// A token.
     Token {

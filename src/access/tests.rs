@@ -206,10 +206,12 @@ async fn changes_behind_its_back_are_seen_within_five_seconds() {
     let world = World::new().await;
     let ((id, key), token) = (world.key().await, world.access.issue_token(&world.user).unwrap());
     assert!(world.by_token(&token.token).await.is_ok() && world.by_key(&key.text).await.is_ok());
+    let caller = world.by_token(&token.token).await.unwrap();
     // As another node would: past this one's caches.
     world.store.revoke_token(&token.id, token.expires_ms, world.audit()).await.unwrap();
     world.store.revoke_key(world.user.org, id, world.audit()).await.unwrap();
     assert!(world.by_token(&token.token).await.is_ok() && world.by_key(&key.text).await.is_ok(), "cached");
+    assert!(world.access.still_valid(&caller).await.is_err(), "an open connection hears the truth");
     world.clock.advance(Duration::from_secs(5));
     assert_eq!(world.by_token(&token.token).await, refused("401 Invalid token"));
     assert_eq!(world.by_key(&key.text).await, refused("401 Invalid API key"));
