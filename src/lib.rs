@@ -12,6 +12,7 @@ pub mod fs;
 pub mod http;
 pub mod ingest;
 pub mod limits;
+pub mod live;
 pub mod server;
 pub mod store;
 pub mod telemetry;

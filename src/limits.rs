@@ -125,6 +125,30 @@ pub const SETTLE_CONCURRENCY: usize = 2;
 /// Bytes of text that may wait for the next tick of an organization's feed; more goes out at once.
 pub const FEED_PENDING_BYTES_MAX: usize = 4 << 20;
 
+/// Engine.IO heartbeat of live viewers.
+pub const LIVE_PING_INTERVAL: Duration = Duration::from_secs(25);
+/// How long a live viewer may take to answer a heartbeat.
+pub const LIVE_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a polling answer and of anything a live viewer may send; announced as `maxPayload`.
+pub const LIVE_PAYLOAD_BYTES_MAX: u32 = 1_000_000;
+/// Frames that wait for one viewer; further ones are dropped for that viewer alone. Frames are shared by all viewers
+/// of an organization, so viewers that stall together hold them once.
+pub const LIVE_QUEUE_FRAMES: usize = 128;
+/// A connection that has not proved who it is by then is dropped.
+pub const LIVE_HANDSHAKE: Duration = Duration::from_secs(5);
+/// Connections that may be in that state at the same time.
+pub const LIVE_HANDSHAKES_MAX: usize = 2_048;
+/// Live viewers per organization.
+pub const LIVE_SOCKETS_PER_ORG_MAX: usize = 1_000;
+/// How often the right of live viewers to watch is looked at again; the contract gives five seconds.
+pub const LIVE_RECHECK: Duration = Duration::from_secs(2);
+/// A refused viewer gets this long to read why and to go by itself.
+pub const LIVE_FAREWELL: Duration = Duration::from_secs(1);
+/// A viewer that has to take text and takes less than [`LIVE_STALL_BYTES`] within this time is cut off.
+pub const LIVE_STALL: Duration = Duration::from_secs(15);
+/// See [`LIVE_STALL`].
+pub const LIVE_STALL_BYTES: usize = 16 << 10;
+
 /// Keys per user.
 pub const API_KEYS_PER_USER_MAX: u64 = 50;
 /// Failed logins within [`LOGIN_WINDOW`] before an address is locked.
@@ -219,5 +243,9 @@ const _: () = {
     assert!(EVENT_BODY_BYTES_MAX < INGEST_BUDGET_BYTES);
     assert!(CHUNK_BYTES_MAX < EVENT_BODY_BYTES_MAX);
     assert!(LONG_TEXT_CHARS_MAX < DOM_SNAPSHOT_AS_SENT_CHARS_MAX);
+    assert!(LIVE_RECHECK.as_millis() * 2 < LIVE_HANDSHAKE.as_millis());
+    assert!(LIVE_STALL.as_millis() < LIVE_PING_INTERVAL.as_millis());
+    // A frame's JSON text is at most six times its text (control characters), and must fit into a polling answer.
+    assert!(FRAME_TEXT_BYTES_MAX * 6 + 4_096 < LIVE_PAYLOAD_BYTES_MAX as usize);
     assert!(REPLAY_MIN.as_millis() < REPLAY_MAX.as_millis());
 };
