@@ -8,5 +8,7 @@
 )]
 
 mod cli;
+mod live;
 mod server;
 mod store;
+mod support;

@@ -1,0 +1,8 @@
+//! The live channel: stock Socket.IO clients and raw sockets against the door alone, with tokens and frames made by
+//! the test.
+
+mod channel;
+mod frames;
+mod handshake;
+mod rights;
+mod slow;
