@@ -26,6 +26,7 @@ pub mod name {
     pub const JOURNAL_SYNC_RECORDS: &str = "runstream_journal_sync_records";
     pub const JOURNAL_WRITTEN_BYTES: &str = "runstream_journal_written_bytes_total";
     pub const JOURNAL_FILES: &str = "runstream_journal_files";
+    pub const STORE_SECONDS: &str = "runstream_store_seconds";
     pub const RECOVERY_SECONDS: &str = "runstream_recovery_seconds";
     pub const ACTORS: &str = "runstream_actors";
     pub const ACTOR_RESTARTS: &str = "runstream_actor_restarts_total";
@@ -69,6 +70,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::JOURNAL_SYNC_RECORDS, Histogram, "Records made durable by one journal sync"),
         (name::JOURNAL_WRITTEN_BYTES, Counter, "Bytes written to the journal"),
         (name::JOURNAL_FILES, Gauge, "Journal files on disk"),
+        (name::STORE_SECONDS, Histogram, "Time of one store call, by {method} and {outcome}"),
         (name::RECOVERY_SECONDS, Gauge, "How long reading the journal took at the last start"),
         (name::ACTORS, Gauge, "Live actors, by {kind}"),
         (name::ACTOR_RESTARTS, Counter, "Actors rebuilt from the store after a panic, by {kind}"),

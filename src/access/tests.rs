@@ -1,5 +1,6 @@
 //! Credentials against a real store, on a clock that is moved by hand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -11,7 +12,7 @@ use crate::domain::account::{ApiKey, Organization};
 use crate::domain::id::AuditId;
 use crate::domain::role::AccountStatus;
 use crate::fs::OsFs;
-use crate::store::contract::{Accounts as _, Tokens as _};
+use crate::store::contract::{Accounts as _, StoreError, Tokens as _};
 use crate::store::lsm::{LsmSettings, LsmStore};
 
 const NOW_MS: UnixMs = 1_774_000_000_789;
@@ -21,6 +22,7 @@ struct World {
     _data: tempfile::TempDir,
     store: Arc<LsmStore>,
     clock: ManualClock,
+    secrets: Secrets,
     access: Access,
     user: User,
 }
@@ -30,8 +32,8 @@ impl World {
         let data = tempfile::tempdir().unwrap();
         let store = Arc::new(LsmStore::open(LsmSettings::at(data.path()), Arc::new(OsFs)).await.unwrap());
         let clock = ManualClock::at(NOW_MS);
-        let settings = AccessSettings::default();
-        let access = Access::new(store.clone(), Arc::new(clock.clone()), &Secrets::generate(), settings);
+        let (secrets, settings) = (Secrets::generate(), AccessSettings::default());
+        let access = Access::new(store.clone(), Arc::new(clock.clone()), &secrets, settings);
         let user = user();
         let org = Organization {
             id: user.org,
@@ -41,7 +43,7 @@ impl World {
             created_ms: NOW_MS,
             updated_ms: NOW_MS,
         };
-        let world = Self { _data: data, store, clock, access, user };
+        let world = Self { _data: data, store, clock, secrets, access, user };
         world.store.sign_up(org, "x".into(), world.user.clone(), world.audit()).await.unwrap();
         world
     }
@@ -215,6 +217,54 @@ async fn changes_behind_its_back_are_seen_within_five_seconds() {
     world.clock.advance(Duration::from_secs(5));
     assert_eq!(world.by_token(&token.token).await, refused("401 Invalid token"));
     assert_eq!(world.by_key(&key.text).await, refused("401 Invalid API key"));
+}
+
+/// A store that answers nothing while it is broken.
+struct Breakable<S: ?Sized> {
+    is_broken: AtomicBool,
+    inner: Arc<S>,
+}
+
+impl<S: ?Sized> Breakable<S> {
+    fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    async fn around<T>(
+        &self,
+        _method: &'static str,
+        call: impl Future<Output = StoreResult<T>> + Send,
+    ) -> StoreResult<T> {
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("broken by a test".into()));
+        }
+        call.await
+    }
+}
+
+crate::decorate_store!(Breakable);
+
+#[tokio::test]
+async fn who_cannot_be_checked_is_not_let_in() {
+    let mut world = World::new().await;
+    let ((_, key), token) = (world.key().await, world.token());
+    let store = Arc::new(Breakable { is_broken: AtomicBool::new(false), inner: world.store.clone() });
+    let clock = Arc::new(world.clock.clone());
+    world.access = Access::new(store.clone(), clock, &world.secrets, AccessSettings::default());
+    let caller = world.by_token(&token).await.unwrap();
+    assert!(world.by_key(&key.text).await.is_ok());
+
+    store.is_broken.store(true, Ordering::SeqCst);
+    assert!(world.by_token(&token).await.is_ok(), "known well enough for five seconds");
+    world.clock.advance(Duration::from_secs(5));
+    assert_eq!(world.by_token(&token).await, refused("503 Service unavailable"));
+    assert_eq!(world.by_key(&key.text).await, refused("503 Service unavailable"));
+    let failure = world.access.still_valid(&caller).await.unwrap_err();
+    assert_eq!((failure.kind, failure.retry_after_s), (Kind::Unavailable, Some(1)));
+    assert!(!failure.message.contains("broken by a test"), "causes stay inside");
+
+    store.is_broken.store(false, Ordering::SeqCst);
+    assert!(world.by_token(&token).await.is_ok() && world.by_key(&key.text).await.is_ok());
 }
 
 #[tokio::test]

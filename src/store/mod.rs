@@ -2,5 +2,7 @@
 //! this machine's disk. Nothing above this room knows which store it talks to.
 
 pub mod contract;
+pub mod decorate;
 pub mod lsm;
+pub mod observed;
 pub mod record;

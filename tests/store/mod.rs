@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use runstream::fs::OsFs;
 use runstream::store::contract::{Accounts, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
+use runstream::store::observed::Observed;
 
 /// What the suite needs of a store.
 pub(crate) trait Store: Accounts + Tokens + Projects {}
@@ -43,15 +44,35 @@ impl Home for LsmHome {
     }
 }
 
-/// Makes `on_lsm::name` of each `async fn name(store: &dyn Store)`.
+/// The same under the timing decorator, which must not change anything.
+pub(crate) struct ObservedHome(LsmHome);
+
+impl ObservedHome {
+    pub(crate) fn new() -> Self {
+        Self(LsmHome::new())
+    }
+}
+
+#[async_trait]
+impl Home for ObservedHome {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Observed::new(self.0.open().await))
+    }
+}
+
+/// Makes `on_lsm::name` and `on_observed_lsm::name` of each `async fn name(store: &dyn Store)`.
 macro_rules! on_each_store {
     ($($name:ident),* $(,)?) => {
-        mod on_lsm {
+        crate::store::on_each_store! { @on on_lsm LsmHome $($name),* }
+        crate::store::on_each_store! { @on on_observed_lsm ObservedHome $($name),* }
+    };
+    (@on $module:ident $home:ident $($name:ident),*) => {
+        mod $module {
             use crate::store::Home as _;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $name() {
-                    super::$name(&*crate::store::LsmHome::new().open().await).await;
+                    super::$name(&*crate::store::$home::new().open().await).await;
                 }
             )*
         }

@@ -1,0 +1,107 @@
+//! The methods of the contract, once more, as data: a decorator is a type with a method `around` and gets the rest
+//! from [`crate::decorate_store!`]. A method that is missing here does not compile where a decorator is used.
+
+#[doc(hidden)]
+pub use async_trait::async_trait;
+
+/// Implements the store's contract for `$decorator<S>` where `S` implements it. The decorator has
+/// `fn inner(&self) -> &S` and
+/// `async fn around<T>(&self, method: &'static str, call: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T>`,
+/// which awaits `call` or does not.
+#[macro_export]
+macro_rules! decorate_store {
+    ($decorator:ident) => {
+        const _: () = {
+            use $crate::clock::UnixMs;
+            use $crate::domain::account::*;
+            use $crate::domain::execution::*;
+            use $crate::domain::id::*;
+            use $crate::domain::project::*;
+            use $crate::domain::result::TestResult;
+            use $crate::domain::segment::{Position, Segment};
+            use $crate::store::contract::*;
+
+            $crate::decorate_store! { @trait $decorator Accounts
+                sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry) -> Organization;
+                user_by_email(email: &str) -> Option<User>;
+                user(user: UserId) -> Option<User>;
+                update_user(user: User, audit: Option<AuditEntry>) -> bool;
+                organization(org: OrgId) -> Option<Organization>;
+                member_count(org: OrgId) -> u64;
+                begin_login(email: &str, now_ms: UnixMs, threshold: u32, window_ms: i64, lock_ms: i64) -> LoginGate;
+                undo_login(email: &str) -> ();
+                login_succeeded(user: UserId, email: &str, now_ms: UnixMs, audit: AuditEntry) -> ();
+                purge_logins(now_ms: UnixMs) -> u64;
+                create_key(key: ApiKey, max_keys: u64, audit: AuditEntry) -> ();
+                key_by_hash(hash: &KeyHash) -> Option<ApiKey>;
+                key(org: OrgId, key: ApiKeyId) -> Option<ApiKey>;
+                keys_of(org: OrgId, owner: UserId) -> Vec<ApiKey>;
+                revoke_key(org: OrgId, key: ApiKeyId, audit: AuditEntry) -> bool;
+                mark_key_used(org: OrgId, key: ApiKeyId, used_ms: UnixMs) -> ();
+                audit(entry: AuditEntry) -> ();
+                audit_entries(org: OrgId, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
+                purge_audit(before_ms: UnixMs) -> u64;
+            }
+            $crate::decorate_store! { @trait $decorator Tokens
+                revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();
+                is_token_revoked(token: &str) -> bool;
+                purge_revocations(now_ms: UnixMs) -> u64;
+            }
+            $crate::decorate_store! { @trait $decorator Projects
+                create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
+                project(org: OrgId, project: ProjectId) -> Option<Project>;
+                projects(org: OrgId) -> Vec<Project>;
+                quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> std::collections::HashSet<String>;
+            }
+            $crate::decorate_store! { @trait $decorator Executions
+                open_run(opened: OpenedRun) -> ();
+                abandon_run(org: OrgId, execution: ExecutionId) -> ();
+                append(segment: &Segment) -> ();
+                close_run(closed: ClosedRun) -> ();
+                settle(org: OrgId, execution: ExecutionId) -> ();
+                unsettled_runs() -> Vec<OpenRun>;
+                segments(org: OrgId, execution: ExecutionId, after: (u32, u64), limit_bytes: usize) -> Vec<Segment>;
+                closure(org: OrgId, execution: ExecutionId) -> Option<ClosedRun>;
+                execution(org: OrgId, execution: ExecutionId) -> Option<Execution>;
+                execution_by_task(org: OrgId, task: &TaskId) -> Option<Execution>;
+                executions(org: OrgId, filter: &ExecutionFilter, limit: usize, offset: usize) -> ExecutionPage;
+                count_runs(org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> u64;
+                storage_used(org: OrgId) -> u64;
+                session(session: SessionId) -> Option<Session>;
+                cycle_of(org: OrgId, execution: ExecutionId) -> Option<Cycle>;
+                text(org: OrgId, execution: ExecutionId, from: u64, limit: u64) -> Option<TextPage>;
+                whole_text(org: OrgId, execution: ExecutionId) -> Option<TextPage>;
+                position(org: OrgId, execution: ExecutionId) -> Option<Position>;
+                results(org: OrgId, execution: ExecutionId, after_seq: u64, limit: usize) -> Vec<TestResult>;
+                all_results(org: OrgId, execution: ExecutionId) -> Vec<TestResult>;
+                purge_sessions(now_ms: UnixMs) -> u64;
+            }
+
+            #[$crate::store::decorate::async_trait]
+            impl<S: Store + ?Sized> Store for $decorator<S> {
+                async fn probe(&self) -> StoreResult<()> {
+                    self.around("probe", self.inner().probe()).await
+                }
+
+                async fn failed(&self) -> String {
+                    self.inner().failed().await
+                }
+
+                async fn shut_down(&self) -> StoreResult<()> {
+                    self.around("shut_down", self.inner().shut_down()).await
+                }
+            }
+        };
+    };
+    (@trait $decorator:ident $noun:ident
+        $($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[$crate::store::decorate::async_trait]
+        impl<S: $noun + ?Sized> $noun for $decorator<S> {
+            $(
+                async fn $method(&self, $($argument: $type),*) -> StoreResult<$answer> {
+                    self.around(stringify!($method), self.inner().$method($($argument),*)).await
+                }
+            )*
+        }
+    };
+}
