@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fjall::{
     KeyspaceCreateOptions, PersistMode, SingleWriterTxDatabase, SingleWriterTxKeyspace, SingleWriterWriteTx,
@@ -18,6 +19,16 @@ pub(super) struct Db {
     inner: SingleWriterTxDatabase,
     keyspaces: Arc<RwLock<HashMap<&'static str, SingleWriterTxKeyspace>>>,
     failure: Arc<FailureLatch>,
+    syncs: Arc<Syncs>,
+}
+
+/// Lets changes that wait at the same time share one sync.
+#[derive(Default)]
+struct Syncs {
+    /// Changes written so far.
+    written: AtomicU64,
+    /// Of these, how many are known to be on disk. Locked while a sync runs.
+    synced: Mutex<u64>,
 }
 
 impl Db {
@@ -25,7 +36,7 @@ impl Db {
     pub(super) fn open(dir: &Path, cache_bytes: u64, failure: Arc<FailureLatch>) -> StoreResult<Self> {
         let inner =
             SingleWriterTxDatabase::builder(dir).cache_size(cache_bytes).open().map_err(store_error)?;
-        Ok(Self { inner, keyspaces: Arc::default(), failure })
+        Ok(Self { inner, keyspaces: Arc::default(), failure, syncs: Arc::default() })
     }
 
     /// The keyspace `name`, created if it is not there. Blocks the first time.
@@ -62,7 +73,7 @@ impl Db {
     ) -> StoreResult<T> {
         self.blocking(move |db| {
             let outcome = db.transact(change)?;
-            db.persist()?;
+            db.persist_through(db.syncs.written.fetch_add(1, Ordering::SeqCst) + 1)?;
             Ok(outcome)
         })
         .await
@@ -84,6 +95,19 @@ impl Db {
         let outcome = change(self, &mut transaction)?;
         transaction.commit().map_err(|error| self.fatal("commit", error))?;
         Ok(outcome)
+    }
+
+    /// Makes the first `number` changes durable; whoever syncs does so for all that are written by then. A change that
+    /// found nothing to do takes a number too: what it saw may not be on disk yet.
+    fn persist_through(&self, number: u64) -> StoreResult<()> {
+        // Poisoned: a thread died during a sync, whose changes are then not counted as synced.
+        let mut synced = self.syncs.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced < number {
+            let written = self.syncs.written.load(Ordering::SeqCst);
+            self.persist()?;
+            *synced = written;
+        }
+        Ok(())
     }
 
     /// Makes everything written so far durable. Blocks.
