@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod actors;
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -188,6 +188,16 @@ impl Engine {
         &self.addresses
     }
 
+    /// Does a real round trip to the root of the actors.
+    ///
+    /// # Errors
+    /// `Busy` if it does not answer in time, or is gone.
+    pub async fn probe(&self) -> Result<(), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.root.cast(RootMessage::Probe { reply }).map_err(|_| BUSY)?;
+        self.within_wait(answer).await?.map_err(|_| BUSY)
+    }
+
     /// How much is alive.
     #[must_use]
     pub fn stats(&self) -> EngineStats {

@@ -23,6 +23,11 @@ pub(super) enum RootMessage {
         /// Where the actor goes.
         reply: oneshot::Sender<ActorRef<OrgMessage>>,
     },
+    /// Say that you are there.
+    Probe {
+        /// Where that is said.
+        reply: oneshot::Sender<()>,
+    },
 }
 
 impl Actor for RootActor {
@@ -44,11 +49,17 @@ impl Actor for RootActor {
         message: RootMessage,
         deps: &mut Arc<Deps>,
     ) -> Result<(), ActorProcessingErr> {
-        let RootMessage::Start { org, reply } = message;
-        let args = OrgArgs { deps: Arc::clone(deps), org };
-        let (actor, _task) = OrgActor::spawn_linked(None, OrgActor, args, me.get_cell()).await?;
-        // Whoever asked has given up if this cannot be sent; the idle actor leaves by itself.
-        let _gone = reply.send(actor);
+        // Whoever asked has given up if a reply cannot be sent; an idle actor leaves by itself.
+        match message {
+            RootMessage::Start { org, reply } => {
+                let args = OrgArgs { deps: Arc::clone(deps), org };
+                let (actor, _task) = OrgActor::spawn_linked(None, OrgActor, args, me.get_cell()).await?;
+                let _gone = reply.send(actor);
+            }
+            RootMessage::Probe { reply } => {
+                let _gone = reply.send(());
+            }
+        }
         Ok(())
     }
 

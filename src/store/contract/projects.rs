@@ -15,8 +15,8 @@ pub trait Projects: Send + Sync {
     /// Stores a new project and `audit`.
     ///
     /// # Errors
-    /// `Conflict(ProjectSlug)` if the organization has a project with this slug, `Conflict(ProjectLimit)` if it has
-    /// `max_projects` already; checks and creation are one step, races included.
+    /// `Conflict(ProjectLimit)` if the organization has `max_projects` already, else `Conflict(ProjectSlug)` if it has a
+    /// project with this slug; checks and creation are one step, races included.
     async fn create_project(&self, project: Project, max_projects: u64, audit: AuditEntry)
     -> StoreResult<()>;
 

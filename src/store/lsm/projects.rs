@@ -43,11 +43,11 @@ impl Projects for LsmStore {
         self.db
             .commit(move |db, change| {
                 let by_slug = org_key(project.org).text(&project.slug);
-                if PROJECTS_BY_SLUG.has(db, change, &by_slug)? {
-                    return Err(StoreError::Conflict(Conflict::ProjectSlug));
-                }
                 if PROJECT_COUNTS.count(db, change, &org_key(project.org))? >= max_projects {
                     return Err(StoreError::Conflict(Conflict::ProjectLimit));
+                }
+                if PROJECTS_BY_SLUG.has(db, change, &by_slug)? {
+                    return Err(StoreError::Conflict(Conflict::ProjectSlug));
                 }
                 let by_age = org_key(project.org).moment(project.created_ms).id(project.id.as_bytes());
                 PROJECTS.put(db, change, project_key(project.org, project.id), &project)?;

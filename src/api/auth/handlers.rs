@@ -1,0 +1,175 @@
+//! Signing up, in and out.
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::lockout;
+use super::model::{LogIn, Me, SignUp, SignedIn};
+use crate::access::{Credential, IssuedToken};
+use crate::api::App;
+use crate::api::audit::Actor;
+use crate::api::extract::{Client, Valid, Viewer};
+use crate::api::reply::{Reply, created, failed, ok};
+use crate::domain::account::{Organization, User};
+use crate::domain::id::{OrgId, UserId};
+use crate::domain::role::{AccountStatus, Role};
+use crate::domain::slug::{organization_slug, organization_slug_with_suffix};
+use crate::http::envelope::{Data, Message};
+use crate::http::{Failure, Kind};
+use crate::store::contract::{Conflict, StoreError};
+
+const SIGNUP_FAILED: &str = "Signup failed";
+const LOGIN_FAILED: &str = "Login failed";
+const ME_FAILED: &str = "Failed to fetch user info";
+
+pub(super) async fn sign_up(
+    State(app): State<App>,
+    Client(ip): Client,
+    Valid(form): Valid<SignUp>,
+) -> Reply<SignedIn> {
+    let known = app.store.user_by_email(&form.email).await.map_err(failed(SIGNUP_FAILED))?;
+    if known.is_some() {
+        return Err(email_taken());
+    }
+    let Some(organization_name) = form.organization_name else {
+        // No invitation has been issued yet, so this token is none.
+        let message = "The invitation is not valid, was used, or has expired";
+        return Err(Failure::bad_request("Invalid invitation token", message));
+    };
+    let hashed = app.passwords.hash(form.password).await;
+    let password_hash = hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?;
+    let now_ms = app.now_ms();
+    let fallback_slug = organization_slug_with_suffix(&organization_name, rand::random());
+    let organization = Organization {
+        id: OrgId::generate(now_ms),
+        slug: organization_slug(&organization_name).unwrap_or_else(|| fallback_slug.clone()),
+        name: organization_name,
+        ai_analysis_enabled: true,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+    };
+    let user = User {
+        id: UserId::generate(now_ms),
+        org: organization.id,
+        email: form.email,
+        name: form.name,
+        password_hash,
+        role: Role::Admin,
+        status: AccountStatus::Active,
+        credentials_valid_from_ms: now_ms,
+        last_login_ms: None,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+    };
+    let actor = Actor { org: user.org, user: user.id, ip, now_ms };
+    let audit = actor.did("auth.signup", ("user", user.id), &json!({ "email": user.email }));
+    let token = issue(&app, &user, SIGNUP_FAILED)?;
+    let stored = app.store.sign_up(organization, fallback_slug, user.clone(), audit).await;
+    let organization = stored.map_err(|error| match error {
+        StoreError::Conflict(Conflict::Email) => email_taken(),
+        other => failed(SIGNUP_FAILED)(other),
+    })?;
+    Ok(created(SignedIn::new(token.token, user, Some(organization.name))).secret())
+}
+
+pub(super) async fn log_in(
+    State(app): State<App>,
+    Client(ip): Client,
+    Valid(form): Valid<LogIn>,
+) -> Reply<SignedIn> {
+    let tried = lockout::begin(&app, &form.email, LOGIN_FAILED).await?;
+    let checked = check_password(&app, &tried.subject, form.password).await;
+    let (user, correct) = match checked {
+        Ok(checked) => checked,
+        Err(failure) => {
+            take_back(&app, &tried.subject).await?;
+            return Err(failure);
+        }
+    };
+    let now_ms = app.now_ms();
+    let user = match user {
+        Some(user) if correct => user,
+        refused => {
+            if let Some(user) = refused {
+                audit_failure(&app, &Actor { org: user.org, user: user.id, ip, now_ms }, &user, tried.last)
+                    .await?;
+            }
+            return Err(invalid_credentials());
+        }
+    };
+    if user.status == AccountStatus::Suspended {
+        take_back(&app, &tried.subject).await?;
+        let message = "This account is suspended; ask an administrator";
+        return Err(Failure::new(Kind::Forbidden, "Account suspended", message));
+    }
+    let token = issue(&app, &user, LOGIN_FAILED)?;
+    let organization = app.store.organization(user.org).await.map_err(failed(LOGIN_FAILED))?;
+    let actor = Actor { org: user.org, user: user.id, ip, now_ms };
+    let audit = actor.did("auth.login", ("user", user.id), &json!({ "email": user.email }));
+    let recorded = app.store.login_succeeded(user.id, &tried.subject, now_ms, audit).await;
+    recorded.map_err(failed(LOGIN_FAILED))?;
+    let organization = organization.map(|organization| organization.name);
+    Ok(ok(SignedIn::new(token.token, user, organization)).secret())
+}
+
+pub(super) async fn show_me(State(app): State<App>, Viewer(caller): Viewer) -> Reply<Data<Me>> {
+    let user = app.store.user(caller.user).await.map_err(failed(ME_FAILED))?;
+    let organization = app.store.organization(caller.org).await.map_err(failed(ME_FAILED))?;
+    let (Some(user), Some(organization)) = (user, organization) else {
+        let message = "The account or its organization is no longer there";
+        return Err(Failure::not_found("User or organization not found", message));
+    };
+    let members = app.store.member_count(caller.org).await.map_err(failed(ME_FAILED))?;
+    Ok(ok(Data { data: Me::new(user, organization, app.settings.plan, members) }))
+}
+
+pub(super) async fn log_out(
+    State(app): State<App>,
+    Viewer(caller): Viewer,
+    Client(ip): Client,
+) -> Reply<Message> {
+    let Credential::Token { id, expires_ms, .. } = &caller.credential else {
+        return Err(Failure::internal("Logout failed", "no token to revoke"));
+    };
+    let user = app.store.user(caller.user).await.map_err(failed("Logout failed"))?;
+    let details = json!({ "email": user.map(|user| user.email) });
+    let audit = Actor::of(&caller, ip, app.now_ms()).did("auth.logout", ("user", caller.user), &details);
+    app.access.revoke_token(id, *expires_ms, audit).await.map_err(failed("Logout failed"))?;
+    Ok(ok(Message { message: "Signed out" }))
+}
+
+/// The account, and whether the password is its own. An unknown address costs the same work.
+async fn check_password(app: &App, subject: &str, password: String) -> Result<(Option<User>, bool), Failure> {
+    let user = app.store.user_by_email(subject).await.map_err(failed(LOGIN_FAILED))?;
+    let stored = user.as_ref().map(|user| user.password_hash.clone());
+    let verified = app.passwords.verify(password, stored).await;
+    Ok((user, verified.map_err(|error| error.into_failure(LOGIN_FAILED))?))
+}
+
+async fn audit_failure(app: &App, actor: &Actor, user: &User, locks: bool) -> Result<(), Failure> {
+    let details = json!({ "email": user.email });
+    let actions = ["auth.login_failed", "auth.account_locked"];
+    for action in actions.into_iter().take(if locks { 2 } else { 1 }) {
+        let entry = actor.did(action, ("user", user.id), &details);
+        app.store.audit(entry).await.map_err(failed(LOGIN_FAILED))?;
+    }
+    Ok(())
+}
+
+async fn take_back(app: &App, subject: &str) -> Result<(), Failure> {
+    app.store.undo_login(subject).await.map_err(failed(LOGIN_FAILED))
+}
+
+fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Failure> {
+    app.access.issue_token(user).map_err(|failure| Failure { error: error.into(), ..failure })
+}
+
+fn email_taken() -> Failure {
+    let message = "There is an account with this e-mail address; sign in instead";
+    Failure::new(Kind::Conflict, "Email already registered", message)
+}
+
+fn invalid_credentials() -> Failure {
+    let message = "The e-mail address or the password is wrong";
+    Failure::new(Kind::Unauthenticated, "Invalid credentials", message)
+}

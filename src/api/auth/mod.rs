@@ -1,0 +1,80 @@
+//! People sign up, log in and out, and make API keys. Source: API reference, identity 4.
+
+mod handlers;
+mod keys;
+mod lockout;
+mod model;
+
+use http::StatusCode;
+
+use self::handlers::{log_in, log_out, show_me, sign_up};
+use self::keys::{create_api_key, list_api_keys, revoke_api_key};
+use self::model::{KeyCreated, KeyName, LogIn, Me, SignUp, SignedIn};
+use super::route::{Route, delete, get, post};
+use crate::domain::role::Role;
+use crate::http::envelope::{Data, Message};
+use crate::http::{Callers, Tier};
+
+const PERSON: Callers = Callers::Token(Role::Viewer);
+
+/// The rows of this category.
+#[rustfmt::skip]
+pub(super) fn endpoints() -> Vec<Route> { vec![
+    post("/api/auth/signup", Callers::Public, Tier::Auth, sign_up).with(|row| row
+        .about("Creates an organization and its first administrator, and signs that person in")
+        .takes::<SignUp>()
+        .gives::<SignedIn>(StatusCode::CREATED)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Missing required fields"),
+            (StatusCode::BAD_REQUEST, "Invalid email format"),
+            (StatusCode::BAD_REQUEST, "Weak password"),
+            (StatusCode::BAD_REQUEST, "Invalid name"),
+            (StatusCode::BAD_REQUEST, "Invalid organization name"),
+            (StatusCode::BAD_REQUEST, "Invalid invitation token"),
+            (StatusCode::CONFLICT, "Email already registered"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Signup failed"),
+        ])),
+    post("/api/auth/login", Callers::Public, Tier::Auth, log_in).with(|row| row
+        .about("Signs a person in")
+        .takes::<LogIn>()
+        .gives::<SignedIn>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Missing credentials"),
+            (StatusCode::UNAUTHORIZED, "Invalid credentials"),
+            (StatusCode::FORBIDDEN, "Account suspended"),
+            (StatusCode::TOO_MANY_REQUESTS, "Account temporarily locked"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Login failed"),
+        ])),
+    get("/api/auth/me", PERSON, Tier::Api, show_me).with(|row| row
+        .about("Tells who is signed in, and about the organization")
+        .gives::<Data<Me>>(StatusCode::OK)
+        .fails([
+            (StatusCode::NOT_FOUND, "User or organization not found"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Failed to fetch user info"),
+        ])),
+    post("/api/auth/logout", PERSON, Tier::Api, log_out).with(|row| row
+        .about("Revokes the presented token, and no other")
+        .gives::<Message>(StatusCode::OK)
+        .fails([(StatusCode::INTERNAL_SERVER_ERROR, "Logout failed")])),
+    post("/api/auth/api-keys", PERSON, Tier::Api, create_api_key).with(|row| row
+        .about("Makes an API key that acts as its owner; its text is shown this once")
+        .may_take::<KeyName>()
+        .gives::<KeyCreated>(StatusCode::CREATED)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Invalid name"),
+            (StatusCode::CONFLICT, "API key limit reached"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Failed to create API key"),
+        ])),
+    get("/api/auth/api-keys", PERSON, Tier::Api, list_api_keys).with(|row| row
+        .about("Lists the caller's API keys, newest first")
+        .gives::<Data<Vec<model::KeyView>>>(StatusCode::OK)
+        .fails([(StatusCode::INTERNAL_SERVER_ERROR, "Failed to list API keys")])),
+    delete("/api/auth/api-keys/{id}", PERSON, Tier::Api, revoke_api_key).with(|row| row
+        .about("Revokes an own API key; an administrator may revoke any of the organization")
+        .gives::<Message>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Invalid key ID"),
+            (StatusCode::NOT_FOUND, "API key not found"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Failed to revoke API key"),
+        ])),
+] }

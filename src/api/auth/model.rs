@@ -1,0 +1,375 @@
+//! Bodies in and out of the category `auth`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::api::extract::{FromMembers, Members};
+use crate::domain::account::{ApiKey, Organization, User};
+use crate::domain::plan::{Plan, PlanLimits};
+use crate::domain::role::{AccountStatus, Role};
+use crate::domain::time::IsoMs;
+use crate::domain::{email, password};
+use crate::http::Failure;
+
+/// Characters of a person's or a key's name.
+const NAME_CHARS_MAX: usize = 100;
+/// Characters of an organization's name, after trimming.
+const ORGANIZATION_CHARS: std::ops::RangeInclusive<usize> = 2..=100;
+/// What a key without a name is called.
+const UNNAMED_KEY: &str = "Unnamed Key";
+
+/// Who signs up, checked: texts are trimmed, the address is in its stored form.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SignUp {
+    /// Unique over the whole system, without regard to case.
+    #[schema(format = "email", max_length = 254)]
+    pub(super) email: String,
+    /// With a lower-case letter, an upper-case letter, a digit and a special character.
+    #[schema(format = "password", min_length = 8, max_length = 128)]
+    pub(super) password: String,
+    /// The person's name.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(super) name: String,
+    /// The new organization's name; not needed with an invitation.
+    #[schema(min_length = 2, max_length = 100)]
+    pub(super) organization_name: Option<String>,
+    /// An invitation to an organization.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub(super) invite_token: Option<String>,
+}
+
+impl FromMembers for SignUp {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let given = |name: &str| members.get(name).filter(|value| !is_blank(value));
+        let invite_token = given("inviteToken");
+        let organization = given("organizationName");
+        let (Some(address), Some(secret), Some(name)) = (given("email"), given("password"), given("name"))
+        else {
+            return Err(missing_fields());
+        };
+        if organization.is_none() && invite_token.is_none() {
+            return Err(missing_fields());
+        }
+        let email = address.as_str().and_then(email::normalise).ok_or_else(|| {
+            Failure::bad_request("Invalid email format", "The e-mail address is not a valid one")
+        })?;
+        let password = strong_password(secret)?;
+        let name = name.as_str().map(str::trim).filter(|name| name.chars().count() <= NAME_CHARS_MAX);
+        let name = name.ok_or_else(|| invalid_name("Your name must be a text of 1 to 100 characters"))?;
+        let organization_name = match organization {
+            // With an invitation it is that organization's name that counts.
+            Some(_) if invite_token.is_some() => None,
+            Some(organization) => Some(organization_name(organization)?),
+            None => None,
+        };
+        let invite_token = invite_token.map(|token| token.as_str().unwrap_or_default().to_owned());
+        Ok(Self { email, password, name: name.to_owned(), organization_name, invite_token })
+    }
+}
+
+/// Who logs in. Not trimmed: what is not an address is an unknown one.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+pub(super) struct LogIn {
+    /// The address of the account.
+    pub(super) email: String,
+    /// Its password.
+    #[schema(format = "password")]
+    pub(super) password: String,
+}
+
+impl FromMembers for LogIn {
+    fn from_members(mut members: Members) -> Result<Self, Failure> {
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        match (text("email"), text("password")) {
+            (Some(email), Some(password)) => Ok(Self { email, password }),
+            _ => Err(Failure::bad_request("Missing credentials", "E-mail address and password are needed")),
+        }
+    }
+}
+
+/// How a new key is called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+pub(super) struct KeyName {
+    /// `Unnamed Key` if absent or blank.
+    #[schema(max_length = 100, required = false, default = "Unnamed Key")]
+    pub(super) name: String,
+}
+
+impl FromMembers for KeyName {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let name = match members.get("name") {
+            None => "",
+            Some(name) => name.as_str().ok_or_else(invalid_key_name)?.trim(),
+        };
+        match name.chars().count() {
+            0 => Ok(Self { name: UNNAMED_KEY.to_owned() }),
+            1..=NAME_CHARS_MAX => Ok(Self { name: name.to_owned() }),
+            _ => Err(invalid_key_name()),
+        }
+    }
+}
+
+/// A token and whose it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignedIn {
+    /// For `Authorization: Bearer`.
+    token: String,
+    user: SignedInUser,
+}
+
+/// Who has signed in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SignedInUser {
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
+    id: String,
+    email: String,
+    name: String,
+    role: Role,
+    #[schema(pattern = "^[0-9a-f]{24}$")]
+    organization_id: String,
+    organization_name: String,
+}
+
+impl SignedIn {
+    /// `organization_name` is `None` if the organization's record is missing.
+    pub(super) fn new(token: String, user: User, organization_name: Option<String>) -> Self {
+        let user = SignedInUser {
+            id: user.id.to_string(),
+            email: user.email,
+            name: user.name,
+            role: user.role,
+            organization_id: user.org.to_string(),
+            organization_name: organization_name.unwrap_or_else(|| "Unknown Organization".to_owned()),
+        };
+        Self { token, user }
+    }
+}
+
+/// The caller's account and organization.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Me {
+    #[schema(pattern = "^[0-9a-f]{24}$")]
+    id: String,
+    email: String,
+    name: String,
+    role: Role,
+    status: AccountStatus,
+    last_login_at: Option<IsoMs>,
+    organization: OwnOrganization,
+}
+
+/// The caller's organization.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OwnOrganization {
+    #[schema(pattern = "^[0-9a-f]{24}$")]
+    id: String,
+    name: String,
+    slug: String,
+    plan: Plan,
+    limits: PlanLimits,
+    user_count: u64,
+    user_limit: u64,
+    ai_analysis_enabled: bool,
+}
+
+impl Me {
+    pub(super) fn new(user: User, organization: Organization, plan: Plan, user_count: u64) -> Self {
+        let limits = plan.limits();
+        let organization = OwnOrganization {
+            id: organization.id.to_string(),
+            name: organization.name,
+            slug: organization.slug,
+            plan,
+            limits,
+            user_count,
+            user_limit: limits.max_users,
+            ai_analysis_enabled: organization.ai_analysis_enabled,
+        };
+        Self {
+            id: user.id.to_string(),
+            email: user.email,
+            name: user.name,
+            role: user.role,
+            status: user.status,
+            last_login_at: user.last_login_ms.map(IsoMs),
+            organization,
+        }
+    }
+}
+
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyCreated {
+    pub(super) message: &'static str,
+    /// The key itself, shown this once.
+    #[schema(pattern = "^pk_live_[0-9a-f]{48}$")]
+    pub(super) api_key: String,
+    pub(super) data: NewKeyView,
+}
+
+/// What is known of a new key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewKeyView {
+    #[schema(pattern = "^[0-9a-f]{24}$")]
+    id: String,
+    name: String,
+    /// First characters of the key and `...`.
+    prefix: String,
+    created_at: IsoMs,
+}
+
+/// What is known of a key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyView {
+    #[serde(flatten)]
+    key: NewKeyView,
+    /// At most a minute stale.
+    last_used: Option<IsoMs>,
+}
+
+impl From<ApiKey> for NewKeyView {
+    fn from(key: ApiKey) -> Self {
+        Self { id: key.id.to_string(), name: key.name, prefix: key.prefix, created_at: IsoMs(key.created_ms) }
+    }
+}
+
+impl From<ApiKey> for KeyView {
+    fn from(key: ApiKey) -> Self {
+        Self { last_used: key.last_used_ms.map(IsoMs), key: key.into() }
+    }
+}
+
+/// Whether a value counts as not given: nothing, or a text of nothing but blanks.
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+fn strong_password(value: &Value) -> Result<String, Failure> {
+    let weak = |message: String| Failure::bad_request("Weak password", message);
+    let text = value.as_str().ok_or_else(|| weak("The password must be a text".to_owned()))?;
+    let broken = password::broken_rules(text);
+    if broken.is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err(weak(format!("The password {}", broken.join(", "))))
+    }
+}
+
+fn organization_name(value: &Value) -> Result<String, Failure> {
+    let name =
+        value.as_str().map(str::trim).filter(|name| ORGANIZATION_CHARS.contains(&name.chars().count()));
+    name.map(str::to_owned).ok_or_else(|| {
+        let message = "The organization's name must be a text of 2 to 100 characters";
+        Failure::bad_request("Invalid organization name", message)
+    })
+}
+
+fn missing_fields() -> Failure {
+    let message = "email, password, name and organizationName (or inviteToken) are needed";
+    Failure::bad_request("Missing required fields", message)
+}
+
+fn invalid_name(message: &'static str) -> Failure {
+    Failure::bad_request("Invalid name", message)
+}
+
+fn invalid_key_name() -> Failure {
+    invalid_name("The key's name must be a text of at most 100 characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read<T: FromMembers>(body: Value) -> Result<T, String> {
+        let Value::Object(members) = body else { panic!("{body} is no object") };
+        T::from_members(members).map_err(|failure| failure.error.into_owned())
+    }
+
+    fn with(changes: Value) -> Value {
+        let mut body = json!({
+            "email": "Rosa@Pinewood.test", "password": "Abcdef1!", "name": " Rosa Linde ",
+            "organizationName": " Pinewood Labs ",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    }
+
+    #[test]
+    fn a_good_sign_up_is_trimmed_and_the_address_in_lower_case() {
+        let form = read::<SignUp>(with(json!({}))).unwrap();
+        assert_eq!((form.email.as_str(), form.name.as_str()), ("rosa@pinewood.test", "Rosa Linde"));
+        assert_eq!((form.organization_name.as_deref(), form.invite_token), (Some("Pinewood Labs"), None));
+        let invited = json!({ "inviteToken": "ab", "organizationName": "" });
+        let form = read::<SignUp>(with(invited)).unwrap();
+        assert_eq!((form.organization_name, form.invite_token.as_deref()), (None, Some("ab")));
+        let invited = json!({ "inviteToken": 7, "organizationName": 7 });
+        assert_eq!(read::<SignUp>(with(invited)).unwrap().invite_token.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn the_first_broken_rule_of_a_sign_up_is_told() {
+        let check = |changes: Value, error: &str| {
+            assert_eq!(read::<SignUp>(with(changes.clone())).err().as_deref(), Some(error), "{changes}");
+        };
+        for name in ["email", "password", "name", "organizationName"] {
+            for nothing in [json!(null), json!(""), json!("  ")] {
+                check(json!({ (name): nothing }), "Missing required fields");
+            }
+        }
+        for email in [json!(7), json!("rosa"), json!("rosa@pinewood"), json!(["rosa@pinewood.test"])] {
+            check(json!({ "email": email }), "Invalid email format");
+        }
+        for password in [json!(12_345_678), json!("abcdef1!"), json!({})] {
+            check(json!({ "password": password, "name": 7 }), "Weak password");
+        }
+        check(json!({ "name": 7 }), "Invalid name");
+        check(json!({ "name": "x".repeat(101) }), "Invalid name");
+        assert!(read::<SignUp>(with(json!({ "name": "é".repeat(100) }))).is_ok());
+        for name in [json!(7), json!("x"), json!("x".repeat(101)), json!(["ab"])] {
+            check(json!({ "organizationName": name }), "Invalid organization name");
+        }
+    }
+
+    #[test]
+    fn credentials_are_two_texts() {
+        let good = json!({ "email": " A@b.c", "password": " " });
+        assert_eq!(read::<LogIn>(good).unwrap().email, " A@b.c");
+        for bad in [
+            json!({}),
+            json!({ "email": "a@b.c" }),
+            json!({ "email": "", "password": "x" }),
+            json!({ "email": 7, "password": "x" }),
+            json!({ "email": "a@b.c", "password": null }),
+        ] {
+            assert_eq!(read::<LogIn>(bad).err().as_deref(), Some("Missing credentials"));
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_or_unnamed() {
+        let name = |body: Value| read::<KeyName>(body).map(|key| key.name);
+        assert_eq!(name(json!({ "name": " nightly " })).as_deref(), Ok("nightly"));
+        for blank in [json!({}), json!({ "name": "" }), json!({ "name": " \t" })] {
+            assert_eq!(name(blank).as_deref(), Ok("Unnamed Key"));
+        }
+        for bad in [json!({ "name": 7 }), json!({ "name": null }), json!({ "name": "x".repeat(101) })] {
+            assert_eq!(name(bad), Err("Invalid name".to_owned()));
+        }
+    }
+}

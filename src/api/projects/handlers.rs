@@ -1,0 +1,77 @@
+//! Listing, creating, showing.
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::model::{NewProject, OneProject, Projects};
+use crate::api::App;
+use crate::api::audit::Actor;
+use crate::api::extract::{Client, Developer, Segment, Valid, Viewer};
+use crate::api::quota::plan_limit;
+use crate::api::reply::{Reply, created, failed, ok};
+use crate::domain::id::ProjectId;
+use crate::domain::project::Project;
+use crate::domain::slug::project_slug;
+use crate::http::{Failure, Kind};
+use crate::store::contract::{Conflict, StoreError};
+
+pub(super) const NAME_REQUIRED: &str = "Project name is required";
+pub(super) const NAME_TOO_LONG: &str = "Project name must be 100 characters or less";
+pub(super) const NAME_TAKEN: &str = "A project with a similar name already exists in this organization";
+const CREATE_FAILED: &str = "Failed to create project";
+
+pub(super) async fn list_projects(State(app): State<App>, Viewer(caller): Viewer) -> Reply<Projects> {
+    let projects = app.store.projects(caller.org).await.map_err(failed("Failed to fetch projects"))?;
+    Ok(ok(Projects { projects: projects.into_iter().map(Into::into).collect() }))
+}
+
+pub(super) async fn create_project(
+    State(app): State<App>,
+    Developer(caller): Developer,
+    Client(ip): Client,
+    Valid(NewProject { name }): Valid<NewProject>,
+) -> Reply<OneProject> {
+    let now_ms = app.now_ms();
+    let project = Project {
+        id: ProjectId::generate(now_ms),
+        org: caller.org,
+        slug: project_slug(&name, rand::random()),
+        name,
+        auto_quarantine: false,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+    };
+    let details = json!({ "name": project.name, "slug": project.slug });
+    let audit = Actor::of(&caller, ip, now_ms).did("project.created", ("project", project.id), &details);
+    let limit = app.settings.plan.limits().max_projects;
+    match app.store.create_project(project.clone(), limit, audit).await {
+        Ok(()) => Ok(created(OneProject { project: project.into() })),
+        Err(StoreError::Conflict(Conflict::ProjectSlug)) => Err(Failure::new(
+            Kind::Conflict,
+            NAME_TAKEN,
+            "Choose a name that differs in more than case or blanks",
+        )),
+        Err(StoreError::Conflict(Conflict::ProjectLimit)) => {
+            let used = app.store.projects(caller.org).await.map_err(failed(CREATE_FAILED))?.len() as u64;
+            let failure = plan_limit("Project limit exceeded", "projects", used, limit);
+            Err(failure.with("limit", limit).with("current", used))
+        }
+        Err(error) => Err(failed(CREATE_FAILED)(error)),
+    }
+}
+
+pub(super) async fn show_project(
+    State(app): State<App>,
+    Viewer(caller): Viewer,
+    Segment(id): Segment,
+) -> Reply<OneProject> {
+    // A malformed id is answered like an unknown one.
+    let project = match id.parse::<ProjectId>() {
+        Ok(id) => app.store.project(caller.org, id).await.map_err(failed("Failed to fetch project"))?,
+        Err(_) => None,
+    };
+    let project = project.ok_or_else(|| {
+        Failure::not_found("Project not found", "The organization has no project with this id")
+    })?;
+    Ok(ok(OneProject { project: project.into() }))
+}

@@ -1,0 +1,33 @@
+//! The server itself: is it there, is it well, what can it do. Source: API reference, identity 9.
+
+mod handlers;
+pub(super) mod health;
+mod model;
+
+use self::handlers::{show_defaults, show_health, show_metrics, show_monitor_status, show_root};
+use self::model::{Defaults, HealthView, MonitorStatus};
+use super::route::{Route, get};
+use crate::http::envelope::Message;
+use crate::http::{Callers, Tier};
+use http::StatusCode;
+
+/// The rows of this category.
+#[rustfmt::skip]
+pub(super) fn endpoints() -> Vec<Route> { vec![
+    get("/", Callers::Public, Tier::Api, show_root).with(|row| row
+        .about("Says that the API is there")
+        .gives_bare::<Message>()),
+    get("/health", Callers::Public, None, show_health).with(|row| row
+        .about("Says whether the server can do its work; 503 with the same body if not")
+        .gives_bare::<HealthView>()),
+    get("/config/defaults", Callers::Public, Tier::Api, show_defaults).with(|row| row
+        .about("Constants that a dashboard starts from")
+        .gives_bare::<Defaults>()),
+    get("/api/system/monitor-status", Callers::Secret, Tier::Monitor, show_monitor_status).with(|row| row
+        .about("For monitors: whether the server can do its work; 503 with the same body if not")
+        .gives::<MonitorStatus>(StatusCode::OK)
+        .fails([(StatusCode::UNAUTHORIZED, "Unauthorized")])),
+    get("/metrics", Callers::Public, None, show_metrics).with(|row| row
+        .about("What is measured, as Prometheus text")
+        .gives_media("text/plain; version=0.0.4")),
+] }
