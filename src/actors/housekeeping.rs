@@ -118,8 +118,8 @@ fn leave_if_idle(engine: &Engine, now_ms: UnixMs) {
 }
 
 impl Engine {
-    /// Closes the runs whose sessions have expired by `now_ms` (Unix milliseconds), forgets archived sessions and
-    /// expired revocations. Runs by itself every minute; safe to repeat.
+    /// Closes the runs whose sessions have expired by `now_ms` (Unix milliseconds), forgets archived sessions, expired
+    /// revocations, counted logins and old audit entries. Runs by itself every minute; safe to repeat.
     pub async fn sweep(&self, now_ms: UnixMs) {
         let lifetime_ms = millis(self.deps.settings.session_lifetime);
         let runs = unsettled(&self.deps).await.unwrap_or_else(|error| {
@@ -134,15 +134,28 @@ impl Engine {
                 let _gone = actor.cast(ExecutionMessage::Expire);
             }
         }
-        let purged = async {
-            let sessions = self.deps.store.purge_sessions(now_ms).await?;
-            let revocations = self.deps.store.purge_revocations(now_ms).await?;
-            Ok::<_, EngineError>((sessions, revocations))
-        };
-        match purged.await {
-            Ok((0, 0)) => {}
-            Ok((sessions, revocations)) => tracing::debug!(sessions, revocations, "purged"),
-            Err(error) => tracing::warn!(%error, "the archive could not be purged"),
+        match self.purge(now_ms).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::debug!(purged, "forgot what was over"),
+            Err(error) => tracing::warn!(%error, "what is over could not be forgotten"),
+        }
+    }
+
+    /// Forgets everything that has an end and has reached it; returns how many records.
+    async fn purge(&self, now_ms: UnixMs) -> Result<u64, EngineError> {
+        let store = &self.deps.store;
+        let audit_from_ms = now_ms.saturating_sub(millis(limits::AUDIT_RETENTION));
+        let mut purged = store.purge_sessions(now_ms).await?;
+        loop {
+            let round = [
+                store.purge_revocations(now_ms).await?,
+                store.purge_logins(now_ms).await?,
+                store.purge_audit(audit_from_ms).await?,
+            ];
+            purged = purged.saturating_add(round.iter().sum());
+            if round.iter().all(|rows| *rows < limits::ROWS_PER_CALL_MAX as u64) {
+                return Ok(purged);
+            }
         }
     }
 }

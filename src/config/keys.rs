@@ -33,7 +33,7 @@ pub fn keys() -> Vec<Key> {
         key("server.base_path", base_path(), |s| &mut s.server.base_path),
         key("server.production", Switch, |s| &mut s.headers.production),
         key("server.cors_origins", Texts(origin()), |s| &mut s.headers.origins),
-        key("server.trusted_proxies", Texts(network()), |s| &mut s.trusted_proxies),
+        key("server.trusted_proxies", Texts(network()), |s| &mut s.access.trusted_proxies),
         key("server.slow_request_ms", Milliseconds(1..=600_000), |s| &mut s.server.slow_request),
         key("server.drain_timeout_s", Seconds(0..=600), |s| &mut s.server.drain_timeout),
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::access::{AccessSettings, ConfiguredSecrets, Network};
+use crate::access::{AccessSettings, ConfiguredSecrets};
 use crate::actors::EngineSettings;
 use crate::http::headers::HeaderSettings;
 use crate::limits;
@@ -17,15 +17,13 @@ pub struct Settings {
     pub server: ServerSettings,
     /// What every answer carries.
     pub headers: HeaderSettings,
-    /// Proxies whose word on the client's address is taken.
-    pub trusted_proxies: Vec<Network>,
     /// What a connection may cost.
     pub connections: ConnectionSettings,
     /// Where everything is kept.
     pub data_folder: PathBuf,
     /// Bytes of rows that the store keeps in memory.
     pub cache_bytes: u64,
-    /// Tokens and rates.
+    /// Tokens, rates and trusted proxies.
     pub access: AccessSettings,
     /// Secrets that are given; the others are generated.
     pub secrets: ConfiguredSecrets,
@@ -40,7 +38,6 @@ impl Default for Settings {
         Self {
             server: ServerSettings::default(),
             headers: HeaderSettings::default(),
-            trusted_proxies: Vec::new(),
             connections: ConnectionSettings::default(),
             data_folder: PathBuf::from("runstream-data"),
             cache_bytes: limits::STORE_CACHE_BYTES,
