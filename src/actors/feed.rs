@@ -81,10 +81,17 @@ impl Feed {
     }
 
     /// Publishes text that was appended to a run at `offset` (UTF-16 units).
-    pub fn log(&self, task: &TaskId, offset: u64, text: Bytes) {
-        if !text.is_empty() && self.has_viewers() {
-            self.publish(|pending| pending.add_log(task, offset, text));
+    pub fn log(&self, task: &TaskId, mut offset: u64, mut text: Bytes) {
+        if text.is_empty() || !self.has_viewers() {
+            return;
         }
+        self.publish(|pending| {
+            while let Some((head, units)) = cut_head(&mut text) {
+                pending.add_log(task, offset, head);
+                offset += units;
+            }
+            pending.add_log(task, offset, text);
+        });
     }
 
     /// Publishes a run's update; `body` is the text of a JSON object.
@@ -151,6 +158,18 @@ impl Pending {
             }
         }
     }
+}
+
+/// Cuts off what fits into one frame, between two characters, with its length in UTF-16 units. `None` if all of it
+/// fits, or if it is not UTF-8 and cannot be cut.
+fn cut_head(text: &mut Bytes) -> Option<(Bytes, u64)> {
+    if text.len() <= limits::FRAME_TEXT_BYTES_MAX {
+        return None;
+    }
+    let whole = std::str::from_utf8(text).ok()?;
+    let end = whole.floor_char_boundary(limits::FRAME_TEXT_BYTES_MAX);
+    let units = whole.get(..end)?.encode_utf16().count() as u64;
+    Some((text.split_to(end), units))
 }
 
 impl Entry {
@@ -224,6 +243,24 @@ mod tests {
         recorder.watching.store(true, Ordering::Relaxed);
         feed.flush();
         assert!(recorder.frames.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn long_text_goes_out_in_several_frames_cut_between_characters() {
+        let (feed, recorder) = feed();
+        let text = format!("x{}", "😀é".repeat(60_000));
+        feed.log(&"a".into(), 5, text.clone().into());
+        feed.flush();
+        let frames = recorder.frames.lock().unwrap().concat();
+        assert_eq!(frames.len(), text.len().div_ceil(limits::FRAME_TEXT_BYTES_MAX));
+        let mut seen = String::new();
+        for frame in frames {
+            let Frame::Log { offset, text, .. } = frame else { panic!("{frame:?}") };
+            assert!(text.len() <= limits::FRAME_TEXT_BYTES_MAX);
+            assert_eq!(offset, 5 + seen.encode_utf16().count() as u64);
+            seen.push_str(std::str::from_utf8(&text).unwrap());
+        }
+        assert_eq!(seen, text);
     }
 
     #[tokio::test]

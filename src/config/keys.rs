@@ -63,6 +63,10 @@ pub fn keys() -> Vec<Key> {
         key("sessions.late_events_s", Seconds(0..=600), |s| &mut s.engine.late_events),
         key("sessions.orphan_sweep_s", Seconds(1..=600), |s| &mut s.engine.orphan_sweep_interval),
 
+        key("live.sockets_per_organization", count(1..=1_000_000), |s| &mut s.live.sockets_per_organization_max),
+        key("live.handshakes", count(1..=1_000_000), |s| &mut s.live.handshakes_max),
+        key("live.stalled_timeout_s", Seconds(1..=24), |s| &mut s.live.stall.window),
+
         key("log.filter", log_filter(), |s| &mut s.log.filter),
         key("log.format", Choice(LOG_FORMATS), |s| &mut s.log.format),
     ]

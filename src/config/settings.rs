@@ -8,6 +8,7 @@ use crate::access::{AccessSettings, ConfiguredSecrets};
 use crate::actors::EngineSettings;
 use crate::http::headers::HeaderSettings;
 use crate::limits;
+use crate::live::LiveSettings;
 use crate::telemetry::LogSettings;
 
 /// Everything an operator can set.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub secrets: ConfiguredSecrets,
     /// Sessions and plans.
     pub engine: EngineSettings,
+    /// The live channel.
+    pub live: LiveSettings,
     /// What is logged and how.
     pub log: LogSettings,
 }
@@ -44,6 +47,7 @@ impl Default for Settings {
             access: AccessSettings::default(),
             secrets: ConfiguredSecrets::default(),
             engine: EngineSettings::default(),
+            live: LiveSettings::default(),
             log: LogSettings::default(),
         }
     }
