@@ -149,6 +149,25 @@ pub const LIVE_STALL: Duration = Duration::from_secs(15);
 /// See [`LIVE_STALL`].
 pub const LIVE_STALL_BYTES: usize = 16 << 10;
 
+/// Results of one run up to which a list of runs carries them; dashboards read more from the run itself.
+pub const LIST_ITEM_RESULTS_MAX: u64 = 2_000;
+/// Bytes of results that one page of a list of runs carries in all.
+pub const LIST_RESULTS_BYTES_MAX: usize = 8 << 20;
+/// UTF-16 units of log text in one page, if the client does not say.
+pub const LOG_PAGE_UNITS_DEFAULT: u64 = 256 << 10;
+/// Most UTF-16 units of log text in one page.
+pub const LOG_PAGE_UNITS_MAX: u64 = 1 << 20;
+/// Results in one page, if the client does not say.
+pub const TESTS_PAGE_DEFAULT: usize = 100;
+/// Most results in one page.
+pub const TESTS_PAGE_MAX: usize = 1_000;
+/// Live streams (server-sent events) of one organization at the same time.
+pub const LIVE_STREAMS_PER_ORG_MAX: usize = 200;
+/// UTF-16 units of log text in one event of a live stream: what a slow client costs.
+pub const LIVE_PAGE_UNITS: u64 = 32 << 10;
+/// How often a live stream that has nothing to say says so: proxies cut what is silent for longer.
+pub const LIVE_HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// Keys per user.
 pub const API_KEYS_PER_USER_MAX: u64 = 50;
 /// Failed logins within [`LOGIN_WINDOW`] before an address is locked.

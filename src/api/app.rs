@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::executions::LiveStreams;
 use super::system::health::Health;
 use crate::access::{Access, Passwords, Secret};
 use crate::actors::Engine;
@@ -57,6 +58,8 @@ pub struct Inner {
     /// When this door was opened; Unix milliseconds.
     pub(super) opened_ms: UnixMs,
     pub(super) health: Health,
+    /// Open live streams.
+    pub(super) streams: LiveStreams,
 }
 
 impl App {
@@ -65,7 +68,13 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let opened_ms = parts.clock.now_ms();
         let health = Health::new(Arc::clone(&parts.store), parts.engine.clone(), Arc::clone(&parts.clock));
-        Self(Arc::new(Inner { parts, opened_ms, health }))
+        Self(Arc::new(Inner { parts, opened_ms, health, streams: LiveStreams::default() }))
+    }
+
+    /// Ends the answers that would go on by themselves, the live streams; for a server that is about to end. Their
+    /// clients come back with their last id.
+    pub fn end_streams(&self) {
+        self.streams.close();
     }
 
     /// The present moment; Unix milliseconds.

@@ -9,6 +9,7 @@
 mod app;
 mod audit;
 mod auth;
+mod executions;
 mod extract;
 mod guard;
 mod projects;
@@ -31,8 +32,12 @@ use guard::Guard;
 /// Every endpoint of this door, by category.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let categories =
-        [("auth", auth::endpoints()), ("projects", projects::endpoints()), ("system", system::endpoints())];
+    let categories = [
+        ("auth", auth::endpoints()),
+        ("executions", executions::endpoints()),
+        ("projects", projects::endpoints()),
+        ("system", system::endpoints()),
+    ];
     let tagged = categories.into_iter().flat_map(|(category, rows)| {
         rows.into_iter().map(move |row| row.with(|endpoint| Endpoint { category, ..endpoint }))
     });

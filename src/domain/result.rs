@@ -38,3 +38,15 @@ pub struct TestResult {
     /// Whether it was quarantined when the run was finished.
     pub is_quarantined: bool,
 }
+
+impl TestResult {
+    /// About how many bytes it takes as JSON, for budgets.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// Member names, punctuation, numbers.
+        const FRAME: usize = 160;
+        let texts =
+            [&self.name, &self.file, &self.error, &self.error_hash, &self.runtime_context, &self.extra];
+        FRAME + self.test_id.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
