@@ -12,3 +12,4 @@ mod live;
 mod server;
 mod store;
 mod support;
+mod tidy;

@@ -29,6 +29,8 @@ const OF_OTHERS: &[&str] = &[
     "RUNSTREAM_TRANSPORT",
     "RUNSTREAM_URL",
 ];
+/// Variables of this program's own tests.
+const OF_TESTS: &str = "RUNSTREAM_TEST_";
 /// What a container platform sets for a service called `runstream`: addresses, not settings.
 const OF_THE_PLATFORM: &[&str] = &["RUNSTREAM_PORT", "RUNSTREAM_PORT_", "RUNSTREAM_SERVICE_"];
 
@@ -160,7 +162,10 @@ fn is_a_setting(variable: &str) -> bool {
     let of_the_platform = OF_THE_PLATFORM
         .iter()
         .any(|name| if name.ends_with('_') { variable.starts_with(name) } else { variable == *name });
-    variable.starts_with(PREFIX) && !of_the_platform && !OF_OTHERS.contains(&variable)
+    variable.starts_with(PREFIX)
+        && !variable.starts_with(OF_TESTS)
+        && !of_the_platform
+        && !OF_OTHERS.contains(&variable)
 }
 
 /// Reads a TOML document of sections with values.

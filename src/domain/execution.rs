@@ -72,7 +72,8 @@ impl Status {
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Run by this deployment's own workers.
-    AgnoxHosted,
+    #[serde(rename = "agnox-hosted")]
+    Hosted,
     /// Streamed in by a reporter.
     ExternalCi,
 }
@@ -82,7 +83,7 @@ impl Source {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::AgnoxHosted => "agnox-hosted",
+            Self::Hosted => "agnox-hosted",
             Self::ExternalCi => "external-ci",
         }
     }

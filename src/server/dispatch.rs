@@ -1,6 +1,7 @@
 //! Which door a request goes to, and what every answer has in common, in one place: headers, the log line, the answer
 //! to a panic.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::activity::InFlight;
 use super::body::Payload;
+use super::connection::Phase;
 use crate::http::headers::CommonHeaders;
 use crate::http::{Body, Failure, Peer};
 use crate::telemetry;
@@ -23,6 +26,7 @@ pub(super) struct Site {
     pub(super) base_path: String,
     pub(super) slow_request: Duration,
     pub(super) headers: CommonHeaders,
+    pub(super) phase: watch::Receiver<Phase>,
     pub(super) api: axum::Router,
 }
 
@@ -69,7 +73,20 @@ impl Site {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         self.note(door, &method, &path, response.status(), begun.elapsed());
-        response.map(|body| Payload::new(body, in_flight))
+        let endless = is_event_stream(response.headers());
+        response.map(|body| {
+            let payload = Payload::new(body, in_flight);
+            if endless { payload.until(self.draining()) } else { payload }
+        })
+    }
+
+    /// Resolves when the server drains.
+    fn draining(&self) -> impl Future<Output = ()> + use<> {
+        let mut phase = self.phase.clone();
+        async move {
+            // An error means that the server is gone: that is an end too.
+            drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
+        }
     }
 
     /// Takes the base path off and tells the door.
@@ -144,6 +161,12 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(below.ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// Whether an answer goes on until somebody ends it.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    media_type.is_some_and(|media_type| media_type.starts_with(b"text/event-stream"))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -90,13 +90,14 @@ impl Server {
         });
         let headers = CommonHeaders::new(&settings.headers)?;
         let bare = Arc::new(BareAnswers::new(headers.security()));
+        let (phase, phase_of_connections) = watch::channel(Phase::Serving);
         let site = Site {
             base_path: settings.server.base_path.clone(),
             slow_request: settings.server.slow_request,
             headers,
+            phase: phase_of_connections.clone(),
             api,
         };
-        let (phase, phase_of_connections) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.connections.max));
         let acceptor = Acceptor {
             listener,

@@ -4,3 +4,4 @@ mod wire;
 
 mod connections;
 mod heads;
+mod process;

@@ -1,3 +1,4 @@
 //! What several test modules use.
 
 pub(crate) mod node;
+pub(crate) mod process;

@@ -36,8 +36,7 @@ impl ListQuery {
             project: None,
         };
         if let Some(name) = query.get("source") {
-            match [Source::AgnoxHosted, Source::ExternalCi].into_iter().find(|source| source.as_str() == name)
-            {
+            match [Source::Hosted, Source::ExternalCi].into_iter().find(|source| source.as_str() == name) {
                 Some(source) => filter.source = Some(source),
                 None => filter.statuses = NOTHING,
             }
@@ -173,7 +172,7 @@ mod tests {
             assert_eq!(filter(query).statuses, Some(vec![]), "{query}");
         }
         assert_eq!(filter("source=external-ci").source, Some(Source::ExternalCi));
-        assert_eq!(filter("source=agnox-hosted").source, Some(Source::AgnoxHosted));
+        assert_eq!(filter("source=agnox-hosted").source, Some(Source::Hosted));
         let id = "690a11b2c3d4e5f607182930";
         assert_eq!(filter(&format!("project={id}")).project, id.parse().ok());
         assert_eq!(filter(&format!("projectId={id}&project=x")).project, id.parse().ok());

@@ -1,3 +1,5 @@
+//! What bodies become, and what every kind of bad input becomes.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
