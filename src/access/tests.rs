@@ -284,6 +284,46 @@ async fn a_revoked_key_is_refused_at_once_and_only_it() {
     assert_eq!(heard.recv().await, Ok(Revocation::Key(first_id)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn once_a_revocation_has_returned_no_racing_request_brings_the_credential_back() {
+    let mut world = World::new().await;
+    for race in 0..100 {
+        let ((key_id, key), token) = (world.key().await, world.access.issue_token(&world.user).unwrap());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let (access, is_over) = (world.access.clone(), is_over.clone());
+                let (key, token) = (key.text.clone(), token.token.clone());
+                tokio::spawn(async move {
+                    while !is_over.load(Ordering::SeqCst) {
+                        let _either = access.identify_token(&token).await;
+                        let mut headers = HeaderMap::new();
+                        headers.insert(API_KEY_HEADER, key.parse().unwrap());
+                        let _either = access.identify(&headers, Accept::TokenOrKey).await;
+                        // Cached answers wait for nothing, and a loop without a pause cannot be ended from outside.
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        world.access.revoke_token(&token.id, token.expires_ms, world.audit()).await.unwrap();
+        world.access.revoke_key(world.user.org, key_id, world.audit()).await.unwrap();
+        let role = if race % 2 == 0 { Role::Viewer } else { Role::Admin };
+        world.update(|user| user.role = role).await;
+        let fresh = world.token();
+        for _ in 0..3 {
+            assert_eq!(world.by_token(&token.token).await, refused("401 Invalid token"), "race {race}");
+            assert_eq!(world.by_key(&key.text).await, refused("401 Invalid API key"), "race {race}");
+            assert_eq!(world.by_token(&fresh).await.unwrap().role, role, "race {race}");
+            tokio::task::yield_now().await;
+        }
+        is_over.store(true, Ordering::SeqCst);
+        for request in requests {
+            request.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn use_is_marked_once_a_minute_beside_the_requests() {
     let world = World::new().await;

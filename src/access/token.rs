@@ -220,6 +220,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn no_character_of_a_token_can_be_changed() {
+        let tokens = Tokens::new(&Secret::generate());
+        let good = tokens.sign(&user(), NOW_MS, 60).unwrap().token;
+        assert!(tokens.verify(&good, NOW_MS).is_ok(), "the control");
+        for at in 0..good.len() {
+            for other in ["A", "Q", "g", "_", ".", " "] {
+                let (head, tail) = (&good[..at], &good[at + 1..]);
+                let changed = format!("{head}{other}{tail}");
+                if changed != good {
+                    assert_eq!(tokens.verify(&changed, NOW_MS), Err(InvalidToken), "{other:?} at {at}");
+                }
+            }
+            assert_eq!(tokens.verify(&good[..at], NOW_MS), Err(InvalidToken), "cut at {at}");
+        }
+    }
+
+    #[test]
     fn each_required_claim_is_required_and_a_huge_token_is_not_even_read() {
         let secret = Secret::generate();
         let tokens = Tokens::new(&secret);

@@ -135,4 +135,12 @@ mod tests {
         assert_eq!(step(Some(three), 1_148), Err(1_149));
         assert_eq!(step(Some(three), 1_149).unwrap().0.count, 1);
     }
+
+    #[test]
+    fn the_first_stored_form_still_reads() {
+        let tries = Tries { count: 5, window_end_ms: 1_000, locked_until_ms: Some(-2) };
+        let bytes = [1, 5, 0xd0, 0x0f, 1, 3];
+        assert_eq!(crate::store::record::encode(&tries).as_deref(), Ok(&bytes[..]));
+        assert_eq!(crate::store::record::decode(&bytes), Ok(tries));
+    }
 }
