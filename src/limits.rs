@@ -94,6 +94,23 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(4);
 pub const APPEND_WAIT: Duration = Duration::from_secs(8);
 /// Bytes of request bodies and parsed batches held at the same time.
 pub const INGEST_BUDGET_BYTES: usize = 64 << 20;
+/// What a request counts in the budget besides its body: headers, buffers, messages.
+pub const REQUEST_OVERHEAD_BYTES: usize = 4 << 10;
+/// By how much the share of a body of unknown length grows at a time.
+pub const BUDGET_STEP_BYTES: usize = 64 << 10;
+/// Organizations whose part of the budget is remembered although they hold nothing of it.
+pub const BUDGET_ORGANIZATIONS_KEPT: usize = 1_024;
+/// Frames of a body from this many bytes on are kept as they came; smaller ones are gathered.
+pub const FRAME_KEPT_BYTES_MIN: usize = 4 << 10;
+/// Bodies from this many bytes on, and all compressed ones, are read by few requests at a time and away from the
+/// threads that serve connections: reading takes several times their size for a moment.
+pub const HEAVY_BODY_BYTES_MIN: usize = 512 << 10;
+/// How many of those are read at a time.
+pub const HEAVY_BODIES_PARALLEL: usize = 2;
+/// Bytes that a zstd frame may want to look back on.
+pub const ZSTD_WINDOW_BYTES_MAX: u64 = 16 << 20;
+/// Bytes at the front of a refused request's body in which its session is looked for.
+pub const GLANCE_BYTES_MAX: usize = 4 << 10;
 
 /// An execution actor without a message for this long leaves memory.
 pub const ACTOR_IDLE: Duration = Duration::from_secs(30);

@@ -135,6 +135,14 @@ impl Engine {
         self.ask(org, entry.execution, |reply| ExecutionMessage::TearDown { request, reply }).await
     }
 
+    /// Lets pass what is for a session of `org` that may still be fed, as far as that is known without its run.
+    ///
+    /// # Errors
+    /// `SessionNotFound` if there is no such session in `org`, or it was finished; those of the store.
+    pub async fn check_session(&self, org: OrgId, session: SessionId) -> Result<(), EngineError> {
+        self.session_entry(org, session).await.map(drop)
+    }
+
     /// Counts a request of `session` that did not reach its run. Unknown sessions are passed over.
     pub async fn note_refused(&self, org: OrgId, session: SessionId, refusal: Refusal) {
         let Ok(entry) = self.session_entry(org, session).await else { return };

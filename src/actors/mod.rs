@@ -33,5 +33,5 @@ pub(crate) mod testing;
 pub use deps::EngineSettings;
 pub use engine::{Engine, EngineStats};
 pub use error::{EngineError, LimitedResource, PlanLimitHit};
-pub use execution::message::{Applied, Delivered, Progress, Refusal, TornDown};
+pub use execution::message::{Applied, ByteShare, Delivered, Progress, Refusal, TornDown};
 pub use organization::message::Opened;

@@ -20,7 +20,24 @@ pub struct Delivered {
     /// Its events.
     pub batch: Batch,
     /// Its share of the byte budget.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<ByteShare>,
+}
+
+/// A share of the byte budget; given back when it is dropped.
+#[derive(Debug)]
+pub struct ByteShare {
+    /// Taken from the organization's part.
+    pub organization: OwnedSemaphorePermit,
+    /// As much, taken from the whole.
+    pub all: OwnedSemaphorePermit,
+}
+
+impl ByteShare {
+    /// How much it is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.all.num_permits()
+    }
 }
 
 /// What became of a batch.

@@ -1,0 +1,80 @@
+//! What this door measures, with the handles made once.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use metrics::{Counter, Histogram, counter, histogram};
+
+use super::route::Route;
+use crate::actors::Applied;
+use crate::http::Tier;
+use crate::telemetry::name;
+
+/// The counters of the door.
+pub(super) struct Meters {
+    events_stored: Counter,
+    events_cut: Counter,
+    events_rejected: Counter,
+    bytes_stored: Counter,
+    bytes_replayed: Counter,
+    bytes_refused: Counter,
+    ack: Histogram,
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        let events = |outcome| counter!(name::INGEST_EVENTS, "outcome" => outcome);
+        let bytes = |outcome| counter!(name::INGEST_BYTES, "outcome" => outcome);
+        Self {
+            events_stored: events("stored"),
+            events_cut: events("cut"),
+            events_rejected: events("rejected"),
+            bytes_stored: bytes("stored"),
+            bytes_replayed: bytes("replayed"),
+            bytes_refused: bytes("refused"),
+            ack: histogram!(name::INGEST_ACK_SECONDS),
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
+        let outcome = match status.as_u16() {
+            200 | 201 => "accepted",
+            400 => "invalid",
+            401 | 403 => "unauthorized",
+            404 => "unknown_session",
+            408 | 413 | 415 => "unusable_body",
+            429 => "rate_limited",
+            503 => "busy",
+            _ => "failed",
+        };
+        counter!(name::INGEST_REQUESTS, "endpoint" => route.name(), "outcome" => outcome).increment(1);
+        if status.is_success() {
+            self.ack.record(took);
+        } else {
+            counter!(name::INGEST_REFUSED, "reason" => outcome).increment(1);
+        }
+    }
+
+    /// A batch of `bytes` was applied or recognised.
+    pub(super) fn applied(&self, applied: Applied, bytes: usize) {
+        if applied.replayed {
+            self.bytes_replayed.increment(bytes as u64);
+            return;
+        }
+        self.bytes_stored.increment(bytes as u64);
+        self.events_stored.increment(applied.accepted.into());
+        self.events_cut.increment(applied.truncated.into());
+        self.events_rejected.increment(applied.rejected.into());
+    }
+
+    /// A batch of `bytes` was read and not stored.
+    pub(super) fn refused(&self, bytes: usize) {
+        self.bytes_refused.increment(bytes as u64);
+    }
+
+    /// A request was over its tier.
+    pub(super) fn over_tier(tier: Tier) {
+        counter!(name::RATE_LIMITED, "tier" => tier.name()).increment(1);
+    }
+}
