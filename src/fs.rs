@@ -27,6 +27,8 @@ pub trait Fs: Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Removes a file. Durable only after [`Fs::sync_dir`] of its directory.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name in the same directory. Durable only after [`Fs::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that can still be written below `dir` by an ordinary user.
@@ -87,6 +89,10 @@ impl Fs for OsFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

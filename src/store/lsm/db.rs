@@ -116,7 +116,7 @@ impl Db {
     }
 
     /// A failed write or sync: fjall accepts nothing any more, so neither does the store.
-    fn fatal(&self, doing: &str, error: fjall::Error) -> StoreError {
+    pub(super) fn fatal(&self, doing: &str, error: fjall::Error) -> StoreError {
         self.failure.fail(&format!("the query store failed to {doing}: {error}"));
         store_error(error)
     }

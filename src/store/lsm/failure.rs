@@ -34,10 +34,11 @@ impl FailureLatch {
     /// Resolves with the reason once the store has failed.
     pub(super) async fn failed(&self) -> String {
         let mut reason = self.reason.subscribe();
-        match reason.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(reason)) => reason.clone(),
-            // The sender is `self`, so neither can happen while this runs.
-            Ok(None) | Err(_) => std::future::pending().await,
+        let found = reason.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match found {
+            Some(reason) => reason,
+            // The sender is `self`, so this cannot be while this runs.
+            None => std::future::pending().await,
         }
     }
 }

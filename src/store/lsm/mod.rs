@@ -1,24 +1,31 @@
-//! The embedded store: a shared journal for what is acknowledged, an LSM tree for what is queried.
+//! The embedded store: a shared journal for what is acknowledged about runs, an LSM tree for what is queried.
 //!
-//! Accounts, tokens and projects are plain transactions on the tree, on disk before a call returns ([`db`]).
+//! Accounts, tokens and projects are plain transactions on the tree, on disk before a call returns ([`db`]). Runs are
+//! in the [`journal`] first ([`runs`]). Either half that fails to sync ends the store ([`failure`]).
 
 mod accounts;
 mod audit;
 mod db;
+mod executions;
 mod failure;
+mod journal;
 mod logins;
 mod projects;
+pub mod runs;
 mod table;
 mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use db::Db;
 use failure::FailureLatch;
 use fjall::Readable;
+pub use journal::{DamagedRange, JournalCounts, JournalSettings, RecoveryReport};
+use runs::{RunSettings, RunStore};
 
-use super::contract::{StoreError, StoreResult};
+use super::contract::{Store, StoreError, StoreResult};
 use crate::fs::Fs;
 
 /// Where the embedded store lives and how much it may take.
@@ -28,49 +35,60 @@ pub struct LsmSettings {
     pub data: PathBuf,
     /// Bytes of blocks that the LSM tree keeps in memory.
     pub cache_bytes: u64,
+    /// How runs are kept.
+    pub runs: RunSettings,
 }
 
 impl LsmSettings {
     /// Default sizes in this data folder.
     #[must_use]
     pub fn at(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), cache_bytes: 32 << 20 }
+        let data = data.into();
+        let runs = RunSettings { journal: JournalSettings::at(data.join("journal")), files_max: 8 };
+        Self { data, cache_bytes: 32 << 20, runs }
     }
 }
 
 /// The embedded store.
 pub struct LsmStore {
+    runs: RunStore,
     db: Db,
     failure: Arc<FailureLatch>,
 }
 
 impl LsmStore {
-    /// Opens the store, creating it if the data folder is empty.
+    /// Opens the store, creating it if the data folder is empty, and recovers what the last process left.
     ///
     /// # Errors
     /// `Unavailable` if the folder cannot be used (another process holds it, say), `Damaged` if it holds no store that
     /// this build can read.
     pub async fn open(settings: LsmSettings, fs: Arc<dyn Fs>) -> StoreResult<Self> {
         let failure = Arc::new(FailureLatch::new());
-        let latch = Arc::clone(&failure);
         let opening = tokio::task::spawn_blocking(move || {
             let dir = settings.data.join("lsm");
             fs.create_dir_all(&dir)
                 .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
-            Db::open(&dir, settings.cache_bytes, latch)
+            let db = Db::open(&dir, settings.cache_bytes, Arc::clone(&failure))?;
+            let runs = RunStore::open_with(settings.runs, fs, Arc::new(db.clone()), Arc::clone(&failure))?;
+            Ok(Self { runs, db, failure })
         });
-        let db = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
-        Ok(Self { db, failure })
+        opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
-    /// A real round trip: a row is written, synced and read back.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Full` if a write is not accepted now.
-    pub async fn probe_rows(&self) -> StoreResult<()> {
-        if let Some(reason) = self.failure.reason() {
-            return Err(StoreError::Unavailable(reason));
-        }
+    /// What was found at start.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        self.runs.recovery()
+    }
+
+    /// What the journal did since.
+    #[must_use]
+    pub fn journal_counts(&self) -> JournalCounts {
+        self.runs.journal_counts()
+    }
+
+    /// A row is written, synced and read back.
+    async fn probe_rows(&self) -> StoreResult<()> {
         self.db
             .commit(|db, change| {
                 change.insert(&db.keyspace("probe")?, "probe", "written");
@@ -86,16 +104,25 @@ impl LsmStore {
             })
             .await
     }
+}
 
-    /// The first failure that no call can recover from, if there was one.
-    #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        self.failure.reason()
+#[async_trait]
+impl Store for LsmStore {
+    async fn probe(&self) -> StoreResult<()> {
+        if let Some(reason) = self.failure.reason() {
+            return Err(StoreError::Unavailable(reason));
+        }
+        self.runs.probe().await?;
+        self.probe_rows().await
     }
 
-    /// Resolves when the store has failed for good.
-    pub async fn until_failed(&self) -> String {
+    async fn failed(&self) -> String {
         self.failure.failed().await
+    }
+
+    async fn shut_down(&self) -> StoreResult<()> {
+        self.runs.shut_down().await?;
+        self.db.blocking(Db::persist).await
     }
 }
 
@@ -126,8 +153,7 @@ mod tests {
             })
             .await
             .unwrap();
-        assert_eq!(store.failure(), None);
-        assert_eq!(store.probe_rows().await, Ok(()));
+        assert_eq!(store.probe().await, Ok(()));
         drop(store);
 
         let store = LsmStore::open(LsmSettings::at(data.path()), Arc::new(OsFs)).await.unwrap();

@@ -1,0 +1,231 @@
+//! Reading the journal back at start: every file once, in order, checked while it is read.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::file::{Files, JournalFile, Place, number_of, path_of, read_full};
+use super::frame::{FORMAT, FRAME_HEAD_BYTES, FileHead, HEAD_BYTES, Key, Kind, saturated};
+use super::scan::{Found, scan};
+use super::settings::FILE_BYTES_MAX;
+use super::writer::seal_file;
+use crate::domain::id::ExecutionId;
+use crate::fs::Fs;
+use crate::store::contract::{StoreError, StoreResult};
+
+/// What was found at start, for operators and tests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Files read.
+    pub files: u32,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Whole records found.
+    pub records: u64,
+    /// Bytes that a cut-off write left at the end; nothing of them was ever acknowledged.
+    pub torn_bytes: u64,
+    /// Records of which one of the two heads was damaged, and the other good.
+    pub repaired: u64,
+    /// Damage in what had been durable.
+    pub damaged: Vec<DamagedRange>,
+    /// Runs whose text and results cannot be given any more, or not for certain.
+    pub damaged_runs: Vec<ExecutionId>,
+    /// Whether the process before this one ended in good order.
+    pub clean: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A damaged part of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DamagedRange {
+    /// Number of the file.
+    pub file: u32,
+    /// First byte.
+    pub from: u32,
+    /// Byte after the last; the same as `from` if the whole file is missing.
+    pub to: u32,
+    /// Whose record it was, if that can still be told.
+    pub execution: Option<ExecutionId>,
+}
+
+/// What the reader of the journal is told, in order.
+pub(crate) enum Event<'a> {
+    /// A whole record.
+    Record {
+        /// Whose it is.
+        key: Key,
+        /// Where it is.
+        place: Place,
+        /// What was stored.
+        payload: &'a [u8],
+    },
+    /// A record whose payload is lost.
+    Damaged {
+        /// Whose it was.
+        key: Key,
+        /// Where it is.
+        place: Place,
+    },
+    /// Bytes are lost that may have been anybody's.
+    Lost {
+        /// Where.
+        place: Place,
+    },
+}
+
+/// Reads all files from number `first` on; older ones are left over from a deletion that was cut off, and go.
+/// Returns the number that the next file gets.
+pub(crate) fn recover(
+    fs: &dyn Fs,
+    dir: &Path,
+    first: u32,
+    files: &Files,
+    tell: &mut dyn FnMut(Event<'_>) -> StoreResult<()>,
+) -> StoreResult<(u32, RecoveryReport)> {
+    let began = Instant::now();
+    let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
+    let numbers = tidy(fs, dir, first)?;
+    let mut buffer = Vec::new();
+    let last = last_written(fs, dir, &numbers, &mut buffer)?;
+    let mut expected = first;
+    for number in numbers.into_iter().filter(|number| last.is_some_and(|last| *number <= last)) {
+        for missing in expected..number {
+            note(&mut report, Place { file: missing, position: 0, bytes: 0 }, None);
+            tell(Event::Lost { place: Place { file: missing, position: 0, bytes: 0 } })?;
+        }
+        expected = number.saturating_add(1);
+        recover_file(fs, dir, number, last == Some(number), &mut buffer, files, &mut report, tell)?;
+    }
+    report.took = began.elapsed();
+    Ok((expected, report))
+}
+
+/// Removes what is older than `first` and lists the rest in order.
+fn tidy(fs: &dyn Fs, dir: &Path, first: u32) -> StoreResult<Vec<u32>> {
+    let entries = fs.list(dir).map_err(|error| unreadable(dir, &error))?;
+    let mut numbers: Vec<u32> = entries.iter().filter_map(|entry| number_of(&entry.name)).collect();
+    numbers.sort_unstable();
+    for old in numbers.extract_if(.., |number| *number < first) {
+        let path = path_of(dir, old);
+        fs.remove(&path).map_err(|error| unreadable(&path, &error))?;
+    }
+    Ok(numbers)
+}
+
+/// The last file that was written to. Those after it were made ahead of need and go.
+fn last_written(fs: &dyn Fs, dir: &Path, numbers: &[u32], buffer: &mut Vec<u8>) -> StoreResult<Option<u32>> {
+    for number in numbers.iter().rev() {
+        let path = path_of(dir, *number);
+        let file = fs.open(&path).map_err(|error| unreadable(&path, &error))?;
+        buffer.clear();
+        buffer.resize(2 * HEAD_BYTES, 0);
+        let looked = read_full(file.as_ref(), buffer, 0).map_err(|error| unreadable(&path, &error))?;
+        let mut is_written = buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
+        if !is_written && looked == buffer.len() {
+            read_whole(file.as_ref(), &path, buffer)?;
+            is_written = buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
+        }
+        if is_written {
+            return Ok(Some(*number));
+        }
+        fs.remove(&path).map_err(|error| unreadable(&path, &error))?;
+    }
+    Ok(None)
+}
+
+fn read_whole(file: &dyn crate::fs::File, path: &Path, buffer: &mut Vec<u8>) -> StoreResult<()> {
+    let bytes = file.len().map_err(|error| unreadable(path, &error))?;
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes as u64 <= FILE_BYTES_MAX);
+    let bytes = bytes.ok_or_else(|| StoreError::Damaged(format!("{}: too long", path.display())))?;
+    // What is read over is not cleared first: only growth costs.
+    buffer.resize(bytes, 0);
+    let filled = read_full(file, buffer, 0).map_err(|error| unreadable(path, &error))?;
+    buffer.truncate(filled);
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the loop's body, apart so that each fits a screen")]
+fn recover_file(
+    fs: &dyn Fs,
+    dir: &Path,
+    number: u32,
+    is_last: bool,
+    buffer: &mut Vec<u8>,
+    files: &Files,
+    report: &mut RecoveryReport,
+    tell: &mut dyn FnMut(Event<'_>) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let path = path_of(dir, number);
+    let file = fs.open(&path).map_err(|error| unreadable(&path, &error))?;
+    read_whole(file.as_ref(), &path, buffer)?;
+    report.files += 1;
+    report.bytes += buffer.len() as u64;
+    let head = FileHead::read(buffer).filter(|head| head.number == number);
+    let Some(head) = head else {
+        let place = Place { file: number, position: 0, bytes: saturated(buffer.len()) };
+        note(report, place, None);
+        files.add(Arc::new(JournalFile::new(
+            FileHead { format: FORMAT, number, salt: 0 },
+            file,
+            buffer.len() as u64,
+            true,
+        )));
+        return tell(Event::Lost { place });
+    };
+    if head.format != FORMAT {
+        return Err(StoreError::Damaged(format!("{}: format {} is not known", path.display(), head.format)));
+    }
+    let found = scan(buffer, &head, is_last);
+    let file = Arc::new(JournalFile::new(head, file, u64::from(found.end), found.sealed || !is_last));
+    files.add(Arc::clone(&file));
+    report.repaired += u64::from(found.repaired);
+    if is_last {
+        report.clean = found.sealed;
+        report.torn_bytes = u64::from(found.torn_bytes);
+        if found.torn_bytes > 0 {
+            let (bytes, end) = (found.torn_bytes, found.end);
+            tracing::warn!(file = number, end, bytes, "a write that was cut off is removed from the journal");
+        }
+        if !found.sealed {
+            seal_file(&file, found.end, found.end).map_err(|broken| StoreError::Unavailable(broken.0))?;
+        }
+    }
+    for item in &found.found {
+        match item {
+            Found::Lost(range) => {
+                let place = Place { file: number, position: range.from, bytes: range.to - range.from };
+                note(report, place, None);
+                tell(Event::Lost { place })?;
+            }
+            Found::Frame(frame) if matches!(frame.head.key.kind, Kind::Mark | Kind::Seal) => {}
+            Found::Frame(frame) => {
+                let (key, bytes) = (frame.head.key, frame.head.payload_bytes);
+                let place = Place { file: number, position: frame.position, bytes };
+                let start = frame.position as usize + FRAME_HEAD_BYTES;
+                match buffer.get(start..start + bytes as usize).filter(|_| frame.is_whole) {
+                    Some(payload) => {
+                        report.records += 1;
+                        tell(Event::Record { key, place, payload })?;
+                    }
+                    None => {
+                        note(report, place, Some(key.execution));
+                        tell(Event::Damaged { key, place })?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn note(report: &mut RecoveryReport, place: Place, execution: Option<ExecutionId>) {
+    let Place { file, position: from, bytes } = place;
+    let to = from.saturating_add(bytes);
+    tracing::error!(file, from, to, execution.id = ?execution, "the journal is damaged");
+    report.damaged.push(DamagedRange { file, from, to, execution });
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,362 @@
+//! The thread that writes. It takes everything that waits, lays it out in one buffer, writes it with one call, makes
+//! it durable with one sync, and then wakes everyone whose record was in it.
+//!
+//! A write or sync that fails is the end: what the disk holds is then unknown, so nothing is acknowledged any more and
+//! the process ends. A full disk is not: space for a file is reserved before anything is put into it, and while there
+//! is none, or the disk's free space is below the reserve, records are refused with nothing changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::file::{CreateError, Files, JournalFile, Place};
+use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, push_frame, saturated};
+use super::queue::{Done, Queue, Record, Work};
+use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
+use crate::fs::Fs;
+use crate::store::contract::{StoreError, StoreResult};
+use crate::store::lsm::failure::FailureLatch;
+
+/// Every file keeps this much for its last frame.
+const SEAL_BYTES: usize = frame_bytes(0);
+/// Longest that a look at the disk's free space is believed.
+const SPACE_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes after which the disk's free space is looked at again.
+const SPACE_LOOK_BYTES: u64 = 8 << 20;
+/// A buffer that one long record has stretched beyond this is given back.
+const BUFFER_KEPT_BYTES: usize = 4 << 20;
+
+/// What the writer did so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) syncs: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// What the writer shares with the journal's handle.
+pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) settings: JournalSettings,
+    pub(crate) failure: Arc<FailureLatch>,
+    pub(crate) queue: Queue,
+    pub(crate) files: Files,
+    pub(crate) counters: Counters,
+}
+
+impl Shared {
+    /// Refuses if the disk has less than `reserve` free bytes.
+    pub(crate) fn check_space(&self, reserve: u64) -> StoreResult<()> {
+        let free = self.fs.free_bytes(&self.settings.dir);
+        let free =
+            free.map_err(|error| StoreError::Unavailable(format!("free space is unknown: {error}")))?;
+        if free < reserve {
+            return Err(StoreError::Full(format!(
+                "{free} bytes of the disk are free, {reserve} are kept in reserve"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    dir: PathBuf,
+    active: Option<Active>,
+    spare: Option<Arc<JournalFile>>,
+    next_number: u32,
+    buffer: Vec<u8>,
+    waiting: Vec<(Done, Place)>,
+    looked: Option<Look>,
+}
+
+struct Active {
+    file: Arc<JournalFile>,
+    /// Bytes that are reserved for it.
+    capacity: u64,
+    /// Where the next frame goes.
+    position: u32,
+    /// Up to where it is durable.
+    synced: u32,
+}
+
+struct Look {
+    at: Instant,
+    bytes: u64,
+    outcome: StoreResult<()>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, next_number: u32) -> Self {
+        let dir = shared.settings.dir.clone();
+        Self {
+            shared,
+            dir,
+            active: None,
+            spare: None,
+            next_number,
+            buffer: Vec::new(),
+            waiting: Vec::new(),
+            looked: None,
+        }
+    }
+
+    /// Runs until the queue is closed and empty, then seals the file.
+    pub(crate) fn run(mut self) {
+        let alarm = Alarm(Arc::clone(&self.shared));
+        if let Err(Broken(reason)) = self.work() {
+            self.shared.failure.fail(&reason);
+            for (done, _) in self.waiting.drain(..) {
+                done(Err(StoreError::Unavailable(reason.clone())));
+            }
+            self.shared.queue.fail(&reason);
+        }
+        drop(alarm);
+    }
+
+    fn work(&mut self) -> Result<(), Broken> {
+        // Whether there is room is found out here, before the first batch has to wait for it.
+        self.prepare_spare()?;
+        let mut is_marked = true;
+        loop {
+            let patience = if is_marked { None } else { Some(self.shared.settings.mark_after) };
+            match self.shared.queue.take(patience, self.shared.settings.group_bytes_max) {
+                Work::Write(records) => {
+                    is_marked = false;
+                    self.write(records)?;
+                }
+                Work::Idle => {
+                    is_marked = true;
+                    self.mark()?;
+                }
+                Work::Ended => return self.seal(),
+            }
+        }
+    }
+
+    fn write(&mut self, records: Vec<Record>) -> Result<(), Broken> {
+        metrics::histogram!("runstream_journal_group_requests").record(f64::from(saturated(records.len())));
+        let room = self.room();
+        for Record { key, parts, done } in records {
+            match room.clone().map_err(Trouble::Refused).and_then(|()| self.lay_out(key, &parts)) {
+                Ok(place) => self.waiting.push((done, place)),
+                Err(Trouble::Refused(refusal)) => {
+                    metrics::counter!("runstream_journal_refused_total").increment(1);
+                    done(Err(refusal));
+                }
+                Err(Trouble::Broken(broken)) => {
+                    done(Err(StoreError::Unavailable(broken.0.clone())));
+                    return Err(broken);
+                }
+            }
+        }
+        self.flush()?;
+        if self.active.as_ref().is_some_and(|active| u64::from(active.position) > active.capacity / 2) {
+            // Ahead of need, so that no batch waits for it and a full disk is known early.
+            self.prepare_spare()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the disk has its reserve. Looked at now and then, and each time while it has not.
+    fn room(&mut self) -> StoreResult<()> {
+        let written = self.shared.counters.bytes.load(Ordering::Relaxed);
+        let is_fresh = self.looked.as_ref().is_some_and(|look| {
+            look.outcome.is_ok()
+                && look.at.elapsed() < SPACE_LOOK_INTERVAL
+                && written - look.bytes < SPACE_LOOK_BYTES
+        });
+        if !is_fresh {
+            let outcome = self.shared.check_space(self.shared.settings.reserve_bytes);
+            self.looked = Some(Look { at: Instant::now(), bytes: written, outcome });
+        }
+        self.looked.as_ref().map_or(Ok(()), |look| look.outcome.clone())
+    }
+
+    /// Gives a record its place, in a new file if the active one has no room for it.
+    fn lay_out(&mut self, key: Key, parts: &[bytes::Bytes]) -> Result<Place, Trouble> {
+        let payload_bytes: usize = parts.iter().map(bytes::Bytes::len).sum();
+        if payload_bytes > RECORD_BYTES_MAX {
+            return Err(Trouble::Refused(StoreError::Unavailable(format!(
+                "a record of {payload_bytes} bytes"
+            ))));
+        }
+        let needed = (frame_bytes(payload_bytes) + SEAL_BYTES) as u64;
+        let fits = |active: &Active| u64::from(active.position) + needed <= active.capacity;
+        if !self.active.as_ref().is_some_and(fits) {
+            self.rotate(needed)?;
+        }
+        let Some(active) = &mut self.active else {
+            return Err(Trouble::Refused(StoreError::Full("there is no journal file".into())));
+        };
+        let position = active.position;
+        let written = position.saturating_sub(saturated(self.buffer.len()));
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        push_frame(&mut self.buffer, written, active.file.head.salt, active.synced, key, &parts);
+        active.position = written.saturating_add(saturated(self.buffer.len()));
+        Ok(Place { file: active.file.head.number, position, bytes: saturated(payload_bytes) })
+    }
+
+    /// Writes what is laid out, syncs it and wakes who waits for it.
+    fn flush(&mut self) -> Result<(), Broken> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        if !self.buffer.is_empty() {
+            let bytes = self.buffer.len() as u64;
+            let start = u64::from(active.position) - bytes;
+            let began = Instant::now();
+            active
+                .file
+                .file
+                .write_all_at(&self.buffer, start)
+                .map_err(|error| Broken::new("write", &error))?;
+            active.file.file.sync_data().map_err(|error| Broken::new("sync", &error))?;
+            metrics::histogram!("runstream_journal_sync_seconds").record(began.elapsed().as_secs_f64());
+            metrics::counter!("runstream_journal_bytes_total").increment(bytes);
+            active.synced = active.position;
+            active.file.set_bytes(u64::from(active.position));
+            let counters = &self.shared.counters;
+            counters.syncs.fetch_add(1, Ordering::Relaxed);
+            counters.records.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
+            counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
+        for (done, place) in self.waiting.drain(..) {
+            active.file.pin(place.bytes);
+            if !done(Ok(place)) {
+                active.file.release(place.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the active file and goes on in a new one with room for `needed` bytes of frames.
+    fn rotate(&mut self, needed: u64) -> Result<(), Trouble> {
+        let needed = HEAD_BYTES as u64 + needed;
+        if needed > FILE_BYTES_MAX {
+            return Err(Trouble::Refused(StoreError::Unavailable(format!("a record needs {needed} bytes"))));
+        }
+        self.prepare_spare()?;
+        let Some(spare) = &self.spare else {
+            let reason = "there is no room for a new journal file".to_owned();
+            return Err(Trouble::Refused(StoreError::Full(reason)));
+        };
+        let capacity = self.shared.settings.file_bytes.max(needed);
+        if capacity > self.shared.settings.file_bytes {
+            // A record longer than a whole file: the spare one is stretched, and durably so, before it is used.
+            spare.file.allocate(capacity).map_err(|error| {
+                Trouble::Refused(StoreError::Full(format!("no room for a long record: {error}")))
+            })?;
+        }
+        self.flush()?;
+        self.seal()?;
+        if let Some(file) = self.spare.take() {
+            let position = saturated(HEAD_BYTES);
+            self.active = Some(Active { file, capacity, position, synced: position });
+        }
+        Ok(())
+    }
+
+    /// Makes the next file, unless it is there. That there is no room for it is no failure, as long as it is not needed.
+    fn prepare_spare(&mut self) -> Result<(), Broken> {
+        if self.spare.is_some() {
+            return Ok(());
+        }
+        let Shared { fs, settings, files, .. } = self.shared.as_ref();
+        if let Err(refusal) =
+            self.shared.check_space(settings.reserve_bytes.saturating_add(settings.file_bytes))
+        {
+            tracing::warn!(%refusal, "no room for another journal file");
+            return Ok(());
+        }
+        match JournalFile::create(fs.as_ref(), &self.dir, self.next_number, settings.file_bytes) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                files.add(Arc::clone(&file));
+                metrics::gauge!("runstream_journal_files").set(f64::from(saturated(files.count())));
+                self.spare = Some(file);
+                self.next_number = self.next_number.saturating_add(1);
+                Ok(())
+            }
+            Err(CreateError::NoRoom(error)) => {
+                tracing::warn!(%error, "another journal file cannot be made");
+                Ok(())
+            }
+            Err(CreateError::Broken(error)) => Err(Broken::new("make a file", &error)),
+        }
+    }
+
+    /// Notes that everything so far is durable. The note itself needs no sync: it only helps to judge later damage.
+    fn mark(&mut self) -> Result<(), Broken> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        if u64::from(active.position) + 2 * SEAL_BYTES as u64 > active.capacity {
+            return Ok(());
+        }
+        push_frame(&mut self.buffer, active.position, active.file.head.salt, active.synced, MARK, &[]);
+        let start = u64::from(active.position);
+        active.file.file.write_all_at(&self.buffer, start).map_err(|error| Broken::new("write", &error))?;
+        active.position = active.position.saturating_add(saturated(self.buffer.len()));
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Completes the active file, if there is one: nothing follows in it, and what was reserved and not used is free.
+    fn seal(&mut self) -> Result<(), Broken> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        seal_file(&active.file, active.position, active.synced)
+    }
+}
+
+const MARK: Key = Key::of_file(Kind::Mark);
+
+/// Cuts a file at `end` and writes the frame that completes it, durably.
+pub(crate) fn seal_file(file: &JournalFile, end: u32, synced: u32) -> Result<(), Broken> {
+    let mut seal = Vec::with_capacity(SEAL_BYTES);
+    push_frame(&mut seal, end, file.head.salt, synced, Key::of_file(Kind::Seal), &[]);
+    let bytes = u64::from(end) + seal.len() as u64;
+    let complete = || {
+        file.file.set_len(u64::from(end))?;
+        file.file.write_all_at(&seal, u64::from(end))?;
+        file.file.sync_data()
+    };
+    complete().map_err(|error| Broken::new("complete a file", &error))?;
+    file.set_bytes(bytes);
+    file.mark_sealed();
+    Ok(())
+}
+
+/// The disk failed: what it holds is unknown.
+#[derive(Debug)]
+pub(crate) struct Broken(pub(crate) String);
+
+impl Broken {
+    pub(crate) fn new(doing: &str, error: &std::io::Error) -> Self {
+        Self(format!("the journal failed to {doing}: {error}"))
+    }
+}
+
+enum Trouble {
+    Refused(StoreError),
+    Broken(Broken),
+}
+
+impl From<Broken> for Trouble {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Rings when the thread ends in a panic: nobody may wait for it any more.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the journal's thread has panicked";
+            self.0.failure.fail(reason);
+            self.0.queue.fail(reason);
+        }
+    }
+}

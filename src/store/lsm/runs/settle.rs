@@ -1,0 +1,191 @@
+//! Folding: a closed run's segments become rows of text and results, and the segments may go.
+//!
+//! Order is what makes it safe to be cut off anywhere: rows of text and results, made durable; then the one row that
+//! says so; only then is anything of the run let go, and what is removed from the rows waits for that row to be durable
+//! too. Memory holds one segment, one piece of text and what is known of each test.
+
+use std::collections::HashSet;
+
+use super::core::{Core, Found};
+use super::facts::{self, Cut, Gap, SettledRow};
+use super::keys;
+use super::results::bytes_of;
+use super::rows::{Batch, Table};
+use super::text::Pieces;
+use super::wait;
+use crate::domain::collapse::Outline;
+use crate::domain::id::{ExecutionId, OrgId};
+use crate::domain::text::utf16_len;
+use crate::store::contract::{StoreError, StoreResult};
+use crate::store::record;
+
+/// Bytes of text in a row.
+const PIECE_BYTES: usize = 64 << 10;
+/// Bytes of rows that are committed together.
+const COMMIT_BYTES: usize = 1 << 20;
+/// Share of the disk's reserve that folding leaves alone: it is what sets room free, so it may use the rest.
+const RESERVE_SHARE: f64 = 0.5;
+
+impl Core {
+    /// See the contract. Blocks.
+    pub(super) fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
+        let _held = self.locks.hold(keys::run(org, execution));
+        let segments = loop {
+            match self.index.begin_settle(org, execution)? {
+                None => return Ok(()),
+                Some(Ok(segments)) => break segments,
+                Some(Err(pending)) => wait(pending),
+            }
+        };
+        let outcome = self.fold(org, execution, segments);
+        if outcome.is_err() {
+            self.index.end_settle(org, execution);
+            return outcome;
+        }
+        // Its row is there: from here on readers find the rows.
+        if let Some(run) = self.index.take(execution) {
+            run.places().for_each(|place| self.journal.release(place));
+        }
+        self.collapsed.forget(execution);
+        self.chores.clear(execution);
+        outcome
+    }
+
+    fn fold(&self, org: OrgId, execution: ExecutionId, segments: usize) -> StoreResult<()> {
+        self.journal.check_space(RESERVE_SHARE)?;
+        self.clear_rows(execution)?;
+        let Found::Unsettled(end) = self.find(org, execution)? else { return Ok(()) };
+        let moved = || StoreError::Unavailable("the run moved while it was folded".into());
+        let gap = self.segments_of(org, execution, end).gap()?.ok_or_else(moved)?;
+        let closure = facts::closure(self.rows.as_ref(), org, execution)?;
+        let quarantined: HashSet<String> =
+            closure.map(|closed| closed.quarantined.into_iter().collect()).unwrap_or_default();
+
+        let mut rows =
+            Writer { core: self, execution, batch: Batch::default(), batch_bytes: 0, kept_bytes: 0 };
+        let mut text = TextFolder { gap, piece: String::new(), start: Cut::default(), at: Cut::default() };
+        let mut outline = Outline::default();
+        self.each_segment(org, execution, segments, |segment| {
+            outline.add(&segment);
+            segment.batches.iter().try_for_each(|entry| text.push(entry.batch.text(), &mut rows))
+        })?
+        .ok_or_else(moved)?;
+        text.finish(&mut rows)?;
+        self.pick(org, execution, segments, &outline, &quarantined, &mut |result| {
+            rows.put(Table::Results, result.seq, bytes_of(&result), record::encode(&result)?)
+        })?
+        .ok_or_else(moved)?;
+        let kept_bytes = rows.finish()?;
+        self.storage.count(self.rows.as_ref(), org, execution, kept_bytes)?;
+        self.rows.persist()?;
+
+        let mut batch = Batch::default();
+        batch.put(Table::Settled, keys::run(org, execution), record::encode(&SettledRow { end, gap })?);
+        self.rows.commit(batch)
+    }
+
+    /// Removes what an earlier try left: late segments may have changed where its pieces begin.
+    fn clear_rows(&self, execution: ExecutionId) -> StoreResult<()> {
+        for table in [Table::Texts, Table::Results] {
+            let mut batch = Batch::default();
+            let prefix = execution.as_bytes();
+            self.rows.scan(table, prefix, &keys::behind(prefix), &mut |key, _| {
+                batch.remove(table, key.to_vec());
+                Ok(true)
+            })?;
+            if !batch.changes.is_empty() {
+                self.rows.commit(batch)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Commits rows by the megabyte.
+struct Writer<'a> {
+    core: &'a Core,
+    execution: ExecutionId,
+    batch: Batch,
+    batch_bytes: usize,
+    kept_bytes: u64,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, table: Table, number: u64, kept_bytes: usize, value: Vec<u8>) -> StoreResult<()> {
+        self.kept_bytes += kept_bytes as u64;
+        self.batch_bytes += value.len();
+        self.batch.put(table, keys::numbered(self.execution, number), value);
+        if self.batch_bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> StoreResult<()> {
+        self.batch_bytes = 0;
+        self.core.rows.commit(std::mem::take(&mut self.batch))
+    }
+
+    fn finish(mut self) -> StoreResult<u64> {
+        self.commit()?;
+        Ok(self.kept_bytes)
+    }
+}
+
+/// Cuts text into pieces between characters, leaving out the gap. No piece reaches over it.
+struct TextFolder {
+    gap: Option<Gap>,
+    piece: String,
+    /// Where the piece begins.
+    start: Cut,
+    /// Where the text has come to.
+    at: Cut,
+}
+
+impl TextFolder {
+    fn push(&mut self, text: &str, rows: &mut Writer<'_>) -> StoreResult<()> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (part, is_kept) = self.next_part(rest);
+            let part = part.min(rest.len());
+            let (taken, behind) = rest.split_at(rest.floor_char_boundary(part).max(first_char(rest)));
+            if is_kept {
+                self.piece.push_str(taken);
+            }
+            self.at.bytes += taken.len() as u64;
+            self.at.units += utf16_len(taken);
+            rest = behind;
+            if !is_kept || self.piece.len() >= PIECE_BYTES || self.is_at_gap() {
+                self.finish(rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes may be taken next, and whether they are kept.
+    fn next_part(&self, rest: &str) -> (usize, bool) {
+        let upto = |bytes: u64| usize::try_from(bytes - self.at.bytes).unwrap_or(usize::MAX);
+        let room = PIECE_BYTES - self.piece.len().min(PIECE_BYTES - 1);
+        match self.gap {
+            Some(gap) if self.at.bytes < gap.from.bytes => (room.min(upto(gap.from.bytes)), true),
+            Some(gap) if self.at.bytes < gap.to.bytes => (rest.len().min(upto(gap.to.bytes)), false),
+            _ => (room, true),
+        }
+    }
+
+    fn is_at_gap(&self) -> bool {
+        self.gap.is_some_and(|gap| self.at.bytes == gap.from.bytes)
+    }
+
+    /// Writes the piece, if there is something in it, and begins the next one here.
+    fn finish(&mut self, rows: &mut Writer<'_>) -> StoreResult<()> {
+        if !self.piece.is_empty() {
+            let value = record::encode(&(self.start.bytes, self.piece.as_str()))?;
+            rows.put(Table::Texts, self.start.units, self.piece.len(), value)?;
+            self.piece.clear();
+        }
+        self.start = self.at;
+        Ok(())
+    }
+}
+
+fn first_char(text: &str) -> usize {
+    text.chars().next().map_or(0, char::len_utf8)
+}
