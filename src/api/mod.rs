@@ -9,6 +9,7 @@
 mod app;
 mod audit;
 mod auth;
+pub mod document;
 mod executions;
 mod extract;
 mod guard;

@@ -3,18 +3,40 @@
 
 use http::{Response, StatusCode, header};
 use serde::Serialize;
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::{Failure, JSON_CONTENT_TYPE};
 
-/// A payload under the key `data`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+/// A payload under the key `data`: one object. A list has no name that a schema could be found under, so its answer is
+/// a type of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Data<T> {
     /// The payload.
     pub data: T,
 }
 
+/// By hand: the derived one gives all payloads the same name.
+impl<T: ToSchema> ToSchema for Data<T> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("{}Data", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+        schemas.push((T::name().into_owned(), T::schema()));
+    }
+}
+
+impl<T: ToSchema> PartialSchema for Data<T> {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().property("data", Ref::from_schema_name(T::name()));
+        object.required("data").into()
+    }
+}
+
 /// A payload that is nothing but a text for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Message {
     /// The text.
     pub message: &'static str,

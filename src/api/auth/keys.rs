@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::model::{KeyCreated, KeyName, KeyView};
+use super::model::{ApiKeys, KeyCreated, KeyName, KeyView};
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Client, Segment, Valid, Viewer};
@@ -11,7 +11,7 @@ use crate::api::reply::{Reply, created, failed, ok};
 use crate::domain::account::ApiKey;
 use crate::domain::id::ApiKeyId;
 use crate::domain::role::Role;
-use crate::http::envelope::{Data, Message};
+use crate::http::envelope::Message;
 use crate::http::{Failure, Kind};
 use crate::limits::API_KEYS_PER_USER_MAX;
 use crate::store::contract::{Conflict, StoreError};
@@ -50,12 +50,9 @@ pub(super) async fn create_api_key(
     Ok(created(KeyCreated { message, api_key: new.text, data: key.into() }).secret())
 }
 
-pub(super) async fn list_api_keys(
-    State(app): State<App>,
-    Viewer(caller): Viewer,
-) -> Reply<Data<Vec<KeyView>>> {
+pub(super) async fn list_api_keys(State(app): State<App>, Viewer(caller): Viewer) -> Reply<ApiKeys> {
     let keys = app.store.keys_of(caller.org, caller.user).await.map_err(failed("Failed to list API keys"))?;
-    Ok(ok(Data { data: keys.into_iter().map(KeyView::from).collect() }))
+    Ok(ok(ApiKeys { data: keys.into_iter().map(KeyView::from).collect() }))
 }
 
 pub(super) async fn revoke_api_key(

@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use self::handlers::{log_in, log_out, show_me, sign_up};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
-use self::model::{KeyCreated, KeyName, LogIn, Me, SignUp, SignedIn};
+use self::model::{ApiKeys, KeyCreated, KeyName, LogIn, Me, SignUp, SignedIn};
 use super::route::{Route, delete, get, post};
 use crate::domain::role::Role;
 use crate::http::envelope::{Data, Message};
@@ -67,7 +67,7 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
         ])),
     get("/api/auth/api-keys", PERSON, Tier::Api, list_api_keys).with(|row| row
         .about("Lists the caller's API keys, newest first")
-        .gives::<Data<Vec<model::KeyView>>>(StatusCode::OK)
+        .gives::<ApiKeys>(StatusCode::OK)
         .fails([(StatusCode::INTERNAL_SERVER_ERROR, "Failed to list API keys")])),
     delete("/api/auth/api-keys/{id}", PERSON, Tier::Api, revoke_api_key).with(|row| row
         .about("Revokes an own API key; an administrator may revoke any of the organization")

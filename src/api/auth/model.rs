@@ -228,6 +228,12 @@ pub(super) struct NewKeyView {
     created_at: IsoMs,
 }
 
+/// The caller's keys.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ApiKeys {
+    pub(super) data: Vec<KeyView>,
+}
+
 /// What is known of a key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,10 @@ use crate::api::App;
 use crate::api::reply::{Reply, bare, ok};
 use crate::domain::time::IsoMs;
 use crate::http::envelope::Message;
-use crate::http::full;
+use crate::http::{Body, full};
+
+/// The page: markup, style and script in one, so that it works without another source.
+const DOCS: &str = include_str!("docs.html");
 
 pub(super) async fn show_root() -> Reply<Message> {
     Ok(bare(StatusCode::OK, Message { message: "API is running" }))
@@ -46,9 +49,20 @@ pub(super) async fn show_monitor_status(State(app): State<App>) -> Reply<Monitor
 }
 
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
-    let mut response = Response::new(full((app.metrics)()));
-    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    answer("text/plain; version=0.0.4; charset=utf-8", full((app.metrics)()))
+}
+
+pub(super) async fn show_document(State(app): State<App>) -> Response {
+    answer("application/json; charset=utf-8", full(app.document.clone()))
+}
+
+pub(super) async fn show_docs() -> Response {
+    answer("text/html; charset=utf-8", full(DOCS))
+}
+
+fn answer(media_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 

@@ -4,12 +4,15 @@ mod handlers;
 pub(super) mod health;
 mod model;
 
-use self::handlers::{show_defaults, show_health, show_metrics, show_monitor_status, show_root};
+use http::StatusCode;
+
+use self::handlers::{
+    show_defaults, show_docs, show_document, show_health, show_metrics, show_monitor_status, show_root,
+};
 use self::model::{Defaults, HealthView, MonitorStatus};
 use super::route::{Route, get};
 use crate::http::envelope::Message;
 use crate::http::{Callers, Tier};
-use http::StatusCode;
 
 /// The rows of this category.
 #[rustfmt::skip]
@@ -30,4 +33,10 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
     get("/metrics", Callers::Public, None, show_metrics).with(|row| row
         .about("What is measured, as Prometheus text")
         .gives_media("text/plain; version=0.0.4")),
+    get("/openapi.json", Callers::Public, Tier::Api, show_document).with(|row| row
+        .about("This description of the API, as OpenAPI 3.1")
+        .gives_media("application/json")),
+    get("/docs", Callers::Public, Tier::Api, show_docs).with(|row| row
+        .about("This description of the API, as a page to browse and to try things on")
+        .gives_media("text/html")),
 ] }
