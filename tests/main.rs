@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod fuzz;
 mod live;
 mod server;
 mod store;
