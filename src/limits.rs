@@ -136,9 +136,13 @@ pub const LOAD_PAGE_BYTES: usize = 1 << 20;
 /// The ownership epoch of a store that only one process can open.
 pub const EPOCH: u32 = 1;
 /// How often a request is handed to a run whose actor dies over it.
-pub const DELIVERY_TRIES: u32 = 3;
+pub const DELIVERY_TRIES: u32 = 12;
+/// Grows with each try after the second.
+pub const DELIVERY_PAUSE: Duration = Duration::from_millis(20);
 /// Runs folded at the same time.
 pub const SETTLE_CONCURRENCY: usize = 2;
+/// After this long a run that could not be folded is tried again.
+pub const SETTLE_RETRY: Duration = Duration::from_secs(60);
 /// Bytes of text that may wait for the next tick of an organization's feed; more goes out at once.
 pub const FEED_PENDING_BYTES_MAX: usize = 4 << 20;
 

@@ -219,7 +219,7 @@ impl Engine {
 
     /// Ends every run's time in memory, with everything acknowledged stored. Call it when the doors are closed.
     pub async fn drain(&self) {
-        self.housekeeper.stop();
+        self.housekeeper.stop().await;
         let actors: Vec<_> =
             self.deps.directory.executions.iter().map(|entry| entry.value().clone()).collect();
         let mut drained = Vec::new();
@@ -233,10 +233,15 @@ impl Engine {
             // An error means that the actor has left by itself.
             let _left = done.await;
         }
-        for entry in &self.deps.directory.organizations {
-            entry.feed.flush();
+        let organizations: Vec<_> =
+            self.deps.directory.organizations.iter().map(|entry| Arc::clone(entry.value())).collect();
+        for organization in organizations {
+            organization.feed.flush();
+            if let Some(actor) = organization.actor.get() {
+                let _left = actor.stop_and_wait(None, None).await;
+            }
         }
-        self.root.stop(None);
+        let _left = self.root.stop_and_wait(None, None).await;
     }
 
     /// Sends a message to a run's actor and waits for the answer; an actor that leaves or dies before it answers is
@@ -247,7 +252,11 @@ impl Engine {
         execution: ExecutionId,
         message: impl Fn(Reply<T>) -> ExecutionMessage,
     ) -> Result<T, EngineError> {
-        for _ in 0..limits::DELIVERY_TRIES {
+        for attempt in 0..limits::DELIVERY_TRIES {
+            // The first actor may have left an append in flight: the second try is made at once, later ones leave it time.
+            if attempt > 1 {
+                tokio::time::sleep(limits::DELIVERY_PAUSE * attempt).await;
+            }
             let actor = self.execution_actor(org, execution).await?;
             let (reply, answer) = oneshot::channel();
             if actor.cast(message(reply)).is_err() {

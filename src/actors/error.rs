@@ -1,6 +1,6 @@
 //! What can go wrong between a door and the store.
 
-use crate::store::contract::StoreError;
+use crate::store::contract::{Conflict, StoreError};
 
 /// Which plan limit was hit, with the numbers an answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,14 @@ pub enum EngineError {
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
+}
+
+impl EngineError {
+    /// Whether another actor of the same run has written what this one was about to: the state is old, and whoever
+    /// waits has to be handed to an actor that has loaded the run anew.
+    pub(super) const fn is_outpaced(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Conflict(Conflict::SegmentSequence)))
+    }
 }
 
 impl From<StoreError> for EngineError {

@@ -64,7 +64,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::actors::testing;
+    use crate::actors::tests::fixtures as testing;
 
     struct Step(&'static str, Result<(), String>, Arc<Mutex<Vec<&'static str>>>);
 

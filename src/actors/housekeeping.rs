@@ -3,11 +3,12 @@
 //! that tests move the hand instead of waiting.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::deps::Deps;
 use super::engine::Engine;
@@ -23,13 +24,20 @@ use crate::store::contract::{OpenRun, RunState};
 /// Ends the background work.
 #[derive(Default)]
 pub(super) struct Housekeeper {
-    stopped: Notify,
+    stopped: watch::Sender<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Housekeeper {
-    /// Ends it. What was under way is repeated by the next process.
-    pub(super) fn stop(&self) {
-        self.stopped.notify_waiters();
+    /// Ends it and waits for the steps and foldings that are under way. What is still due is done by the next process.
+    pub(super) async fn stop(&self) {
+        self.stopped.send_replace(true);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "housekeeping ended early");
+        }
     }
 }
 
@@ -40,61 +48,120 @@ struct Due {
     execution: ExecutionId,
 }
 
+/// Something that was under way has ended.
+enum Done {
+    /// The finish pipeline of a run.
+    Finished,
+    /// A folding; `Some` if it failed and is to be tried again.
+    Folded(Option<Due>),
+}
+
 /// Starts the background work of `engine`; closed runs that the process before did not fold are due at once.
 pub(super) async fn start(
     engine: &Engine,
     pipeline: FinishPipeline,
-    mut inbox: UnboundedReceiver<FinishedRun>,
+    inbox: UnboundedReceiver<FinishedRun>,
 ) -> Result<(), EngineError> {
     let closed = unsettled(&engine.deps).await?.into_iter().filter(|run| run.state == RunState::Closed);
-    let mut due: VecDeque<Due> =
-        closed.map(|run| Due { due_ms: 0, org: run.org, execution: run.execution }).collect();
-    let engine = engine.clone();
-    tokio::spawn(async move {
-        let housekeeper = Arc::clone(&engine.housekeeper);
-        let folding = Arc::new(Semaphore::new(limits::SETTLE_CONCURRENCY));
-        let mut next_sweep_ms = 0;
-        let mut tick = engine.deps.clock.sleep(limits::HOUSEKEEPING_INTERVAL);
-        loop {
-            tokio::select! {
-                () = housekeeper.stopped.notified() => return,
-                finished = inbox.recv() => {
-                    let Some(finished) = finished else { return };
-                    let late_ms = millis(engine.deps.settings.late_events);
-                    let due_ms = engine.deps.clock.now_ms().saturating_add(late_ms);
-                    due.push_back(Due { due_ms, org: finished.closed.org, execution: finished.closed.execution });
-                    let pipeline = pipeline.clone();
-                    tokio::spawn(async move { pipeline.run(&finished).await });
-                }
-                () = &mut tick => {
-                    tick = engine.deps.clock.sleep(limits::HOUSEKEEPING_INTERVAL);
-                    let now_ms = engine.deps.clock.now_ms();
-                    settle_due(&engine, &mut due, &folding, now_ms);
-                    leave_if_idle(&engine, now_ms);
-                    if now_ms >= next_sweep_ms {
-                        next_sweep_ms = now_ms.saturating_add(millis(engine.deps.settings.orphan_sweep_interval));
-                        engine.sweep(now_ms).await;
-                    }
-                }
-            }
-        }
-    });
+    let due = closed.map(|run| Due { due_ms: 0, org: run.org, execution: run.execution }).collect();
+    let stopped = engine.housekeeper.stopped.subscribe();
+    let keeping = Keeping {
+        engine: engine.clone(),
+        pipeline,
+        due,
+        under_way: JoinSet::new(),
+        folding: 0,
+        next_sweep_ms: 0,
+    };
+    let task = tokio::spawn(keeping.run(inbox, stopped));
+    *engine.housekeeper.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     Ok(())
 }
 
-fn settle_due(engine: &Engine, due: &mut VecDeque<Due>, folding: &Arc<Semaphore>, now_ms: UnixMs) {
-    while due.front().is_some_and(|first| first.due_ms <= now_ms) {
-        // At most so many at a time; the others stay due.
-        let Ok(permit) = Arc::clone(folding).try_acquire_owned() else { return };
-        let Some(Due { org, execution, .. }) = due.pop_front() else { return };
-        let engine = engine.clone();
-        tokio::spawn(async move {
-            let settled = engine.ask(org, execution, |reply| ExecutionMessage::Settle { reply }).await;
-            if let Err(error) = settled {
-                tracing::warn!(execution.id = %execution, %error, "run could not be folded, the next start tries again");
+struct Keeping {
+    engine: Engine,
+    pipeline: FinishPipeline,
+    due: VecDeque<Due>,
+    under_way: JoinSet<Done>,
+    folding: usize,
+    next_sweep_ms: UnixMs,
+}
+
+impl Keeping {
+    async fn run(mut self, mut inbox: UnboundedReceiver<FinishedRun>, mut stopped: watch::Receiver<bool>) {
+        let clock = Arc::clone(&self.engine.deps.clock);
+        let mut tick = clock.sleep(limits::HOUSEKEEPING_INTERVAL);
+        loop {
+            tokio::select! {
+                // It changes once, from running to stopped; an error means that the engine is gone.
+                _ = stopped.changed() => break,
+                Some(finished) = inbox.recv() => self.finish(finished),
+                Some(done) = self.under_way.join_next() => self.done(done),
+                () = &mut tick => {
+                    tick = clock.sleep(limits::HOUSEKEEPING_INTERVAL);
+                    self.keep(clock.now_ms()).await;
+                }
             }
-            drop(permit);
+        }
+        while let Some(done) = self.under_way.join_next().await {
+            self.done(done);
+        }
+    }
+
+    /// Sends a closed run through the pipeline and notes when it is to be folded.
+    fn finish(&mut self, finished: FinishedRun) {
+        let late_ms = millis(self.engine.deps.settings.late_events);
+        let due_ms = self.engine.deps.clock.now_ms().saturating_add(late_ms);
+        self.due.push_back(Due { due_ms, org: finished.closed.org, execution: finished.closed.execution });
+        let pipeline = self.pipeline.clone();
+        self.under_way.spawn(async move {
+            pipeline.run(&finished).await;
+            Done::Finished
         });
+    }
+
+    async fn keep(&mut self, now_ms: UnixMs) {
+        self.settle_due(now_ms);
+        leave_if_idle(&self.engine, now_ms);
+        if now_ms >= self.next_sweep_ms {
+            let interval_ms = millis(self.engine.deps.settings.orphan_sweep_interval);
+            self.next_sweep_ms = now_ms.saturating_add(interval_ms);
+            self.engine.sweep(now_ms).await;
+        }
+    }
+
+    /// Folds what is due, at most so many at a time; the others stay due.
+    fn settle_due(&mut self, now_ms: UnixMs) {
+        while self.folding < limits::SETTLE_CONCURRENCY
+            && self.due.front().is_some_and(|first| first.due_ms <= now_ms)
+        {
+            let Some(Due { org, execution, .. }) = self.due.pop_front() else { return };
+            let engine = self.engine.clone();
+            self.folding += 1;
+            self.under_way.spawn(async move {
+                match engine.ask(org, execution, |reply| ExecutionMessage::Settle { reply }).await {
+                    Ok(()) | Err(EngineError::NotFound) => Done::Folded(None),
+                    Err(error) => {
+                        tracing::warn!(execution.id = %execution, %error, "run could not be folded");
+                        let due_ms = engine.deps.clock.now_ms().saturating_add(millis(limits::SETTLE_RETRY));
+                        Done::Folded(Some(Due { due_ms, org, execution }))
+                    }
+                }
+            });
+        }
+    }
+
+    fn done(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(Done::Finished) => {}
+            Ok(Done::Folded(again)) => {
+                self.folding -= 1;
+                self.due.extend(again);
+                self.settle_due(self.engine.deps.clock.now_ms());
+            }
+            // A step that panicked; a folding asks an actor and does not.
+            Err(error) => tracing::error!(%error, "a finish step ended early"),
+        }
     }
 }
 

@@ -28,10 +28,11 @@ mod housekeeping;
 mod organization;
 mod root;
 #[cfg(test)]
-pub(crate) mod testing;
+mod tests;
 
 pub use deps::EngineSettings;
 pub use engine::{Engine, EngineStats};
 pub use error::{EngineError, LimitedResource, PlanLimitHit};
 pub use execution::message::{Applied, ByteShare, Delivered, Progress, Refusal, TornDown};
+pub use execution::state::{Recognised, RunState};
 pub use organization::message::Opened;

@@ -147,6 +147,8 @@ impl Actor for ExecutionActor {
                 let _gone = reply.send(());
                 run.leave();
             }
+            #[cfg(test)]
+            ExecutionMessage::Panic => panic!("asked to"),
         }
         // A run that could not be loaded is of no use to the next message; the next one loads anew.
         if run.loaded.is_err() {
@@ -389,8 +391,12 @@ impl Waiting {
         send(self.reply, Ok(self.applied));
     }
 
+    /// Answers with the error, unless the caller is better off with another actor: it is not answered then, and comes
+    /// again.
     fn refuse(self, error: &EngineError) {
-        send(self.reply, Err(error.clone()));
+        if !error.is_outpaced() {
+            send(self.reply, Err(error.clone()));
+        }
     }
 }
 

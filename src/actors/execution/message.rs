@@ -141,4 +141,7 @@ pub(in crate::actors) enum ExecutionMessage {
         /// Where the answer goes.
         reply: oneshot::Sender<()>,
     },
+    /// Panic, to see what a panic costs.
+    #[cfg(test)]
+    Panic,
 }

@@ -6,7 +6,7 @@ mod actor;
 mod close;
 pub(in crate::actors) mod message;
 mod numbers;
-mod state;
+pub(in crate::actors) mod state;
 pub(in crate::actors) mod update;
 
 pub(in crate::actors) use actor::{ExecutionActor, ExecutionArgs};

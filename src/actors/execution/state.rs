@@ -16,7 +16,7 @@ use crate::limits;
 use crate::store::contract::ClosedRun;
 
 /// The run: its facts, where it stands, and what is needed to judge the next batch.
-pub(super) struct RunState {
+pub struct RunState {
     /// Facts of the setup; `status` is the current one.
     pub(super) execution: Execution,
     /// Ownership epoch of the segments this process writes.
@@ -49,8 +49,8 @@ struct TestState {
 }
 
 /// What a request turned out to be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Recognised {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recognised {
     /// Not seen before.
     New,
     /// The engine's own second try of a request that was applied after all.
@@ -60,8 +60,10 @@ pub(super) enum Recognised {
 }
 
 impl RunState {
-    /// The state right after setup. `sessions` are the run's sessions, heard of at `heard_ms`.
-    pub(super) fn new(execution: Execution, closure: Option<ClosedRun>, epoch: u32) -> Self {
+    /// The state right after setup, or, with `closure`, after the run was closed; segments come by
+    /// [`RunState::restore`]. Segments written from now on carry `epoch`.
+    #[must_use]
+    pub fn new(execution: Execution, closure: Option<ClosedRun>, epoch: u32) -> Self {
         let session = SessionState {
             last_heard_ms: execution.start_ms,
             recent: VecDeque::new(),
@@ -82,7 +84,7 @@ impl RunState {
     }
 
     /// Takes in a stored segment.
-    pub(super) fn restore(&mut self, mut segment: Segment) {
+    pub fn restore(&mut self, mut segment: Segment) {
         self.count_refusals(segment.refusals);
         for batch in &mut segment.batches {
             self.apply(batch);
@@ -103,7 +105,7 @@ impl RunState {
     /// Tells whether a request was applied before: by the client's own number without limit of time, by its bytes
     /// within the replay window. A request is compared by when it arrived, not by when it was applied, so that a
     /// retry of a batch that is still being written is recognised.
-    pub(super) fn recognise(&self, session: SessionId, receipt: &Receipt) -> Recognised {
+    pub fn recognise(&self, session: SessionId, receipt: &Receipt) -> Recognised {
         let Some(session) = self.sessions.get(&session) else { return Recognised::New };
         let same_bytes = session.recent.iter().filter(|seen| seen.digest == receipt.digest);
         let mut replay = false;
@@ -127,7 +129,7 @@ impl RunState {
     }
 
     /// Applies a batch: numbers its attempts, holds the results cap, moves the position.
-    pub(super) fn apply(&mut self, delivered: &mut SegmentBatch) {
+    pub fn apply(&mut self, delivered: &mut SegmentBatch) {
         let SegmentBatch { session, receipt, batch } = delivered;
         for index in 0..batch.items.len() {
             self.apply_item(batch, index);
@@ -289,7 +291,7 @@ fn millis(duration: std::time::Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::testing;
+    use crate::actors::tests::fixtures as testing;
     use crate::domain::batch::{BatchNumber, Span, TestStatus};
 
     const ARRIVED_MS: UnixMs = 1_000_000;

@@ -1,0 +1,8 @@
+//! The engine on the embedded store, a clock that is moved by hand and a disk with switches.
+
+mod disk;
+pub(crate) mod fixtures;
+mod harness;
+mod life;
+mod load;
+mod replay;
