@@ -26,6 +26,9 @@ pub mod name {
     pub const JOURNAL_SYNC_RECORDS: &str = "runstream_journal_sync_records";
     pub const JOURNAL_WRITTEN_BYTES: &str = "runstream_journal_written_bytes_total";
     pub const JOURNAL_FILES: &str = "runstream_journal_files";
+    pub const JOURNAL_REFUSED: &str = "runstream_journal_refused_total";
+    pub const JOURNAL_MOVED_SEGMENTS: &str = "runstream_journal_moved_segments_total";
+    pub const RUNS_UNSETTLED: &str = "runstream_runs_unsettled";
     pub const STORE_SECONDS: &str = "runstream_store_seconds";
     pub const RECOVERY_SECONDS: &str = "runstream_recovery_seconds";
     pub const ACTORS: &str = "runstream_actors";
@@ -70,6 +73,9 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::JOURNAL_SYNC_RECORDS, Histogram, "Records made durable by one journal sync"),
         (name::JOURNAL_WRITTEN_BYTES, Counter, "Bytes written to the journal"),
         (name::JOURNAL_FILES, Gauge, "Journal files on disk"),
+        (name::JOURNAL_REFUSED, Counter, "Records that were refused because the disk is full"),
+        (name::JOURNAL_MOVED_SEGMENTS, Counter, "Segments of old open runs moved out of the journal"),
+        (name::RUNS_UNSETTLED, Gauge, "Runs whose segments are not folded yet"),
         (name::STORE_SECONDS, Histogram, "Time of one store call, by {method} and {outcome}"),
         (name::RECOVERY_SECONDS, Gauge, "How long reading the journal took at the last start"),
         (name::ACTORS, Gauge, "Live actors, by {kind}"),

@@ -3,23 +3,28 @@
 
 mod accounts;
 mod audit;
+mod executions;
 mod golden;
 mod keys;
 mod logins;
 mod projects;
+mod results;
+mod segments;
+mod settling;
+mod texts;
 mod tokens;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use runstream::fs::OsFs;
-use runstream::store::contract::{Accounts, Projects, Tokens};
+use runstream::store::contract::{Accounts, Executions, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
 
 /// What the suite needs of a store.
-pub(crate) trait Store: Accounts + Tokens + Projects {}
-impl<T: Accounts + Tokens + Projects> Store for T {}
+pub(crate) trait Store: Accounts + Tokens + Projects + Executions {}
+impl<T: Accounts + Tokens + Projects + Executions> Store for T {}
 
 /// Where a store keeps its data: opening it twice, one after the other, is a restart.
 #[async_trait]

@@ -35,6 +35,7 @@ use writer::{Counters, Shared, Writer};
 use super::failure::FailureLatch;
 use crate::fs::Fs;
 use crate::store::contract::{StoreError, StoreResult};
+use crate::telemetry::name::JOURNAL_FILES;
 
 /// What the journal did since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -156,7 +157,7 @@ impl Journal {
         let Shared { fs, settings, files, .. } = self.shared.as_ref();
         let path = path_of(&settings.dir, number);
         files.forget(number);
-        metrics::gauge!("runstream_journal_files").set(files.count() as f64);
+        metrics::gauge!(JOURNAL_FILES).set(f64::from(frame::saturated(files.count())));
         let removed =
             if is_evidence { fs.rename(&path, &path.with_extension("damaged")) } else { fs.remove(&path) };
         removed.map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))

@@ -17,6 +17,9 @@ use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
 use crate::fs::Fs;
 use crate::store::contract::{StoreError, StoreResult};
 use crate::store::lsm::failure::FailureLatch;
+use crate::telemetry::name::{
+    JOURNAL_FILES, JOURNAL_REFUSED, JOURNAL_SYNC_RECORDS, JOURNAL_SYNC_SECONDS, JOURNAL_WRITTEN_BYTES,
+};
 
 /// Every file keeps this much for its last frame.
 const SEAL_BYTES: usize = frame_bytes(0);
@@ -137,13 +140,12 @@ impl Writer {
     }
 
     fn write(&mut self, records: Vec<Record>) -> Result<(), Broken> {
-        metrics::histogram!("runstream_journal_group_requests").record(f64::from(saturated(records.len())));
         let room = self.room();
         for Record { key, parts, done } in records {
             match room.clone().map_err(Trouble::Refused).and_then(|()| self.lay_out(key, &parts)) {
                 Ok(place) => self.waiting.push((done, place)),
                 Err(Trouble::Refused(refusal)) => {
-                    metrics::counter!("runstream_journal_refused_total").increment(1);
+                    metrics::counter!(JOURNAL_REFUSED).increment(1);
                     done(Err(refusal));
                 }
                 Err(Trouble::Broken(broken)) => {
@@ -212,8 +214,9 @@ impl Writer {
                 .write_all_at(&self.buffer, start)
                 .map_err(|error| Broken::new("write", &error))?;
             active.file.file.sync_data().map_err(|error| Broken::new("sync", &error))?;
-            metrics::histogram!("runstream_journal_sync_seconds").record(began.elapsed().as_secs_f64());
-            metrics::counter!("runstream_journal_bytes_total").increment(bytes);
+            metrics::histogram!(JOURNAL_SYNC_SECONDS).record(began.elapsed().as_secs_f64());
+            metrics::histogram!(JOURNAL_SYNC_RECORDS).record(f64::from(saturated(self.waiting.len())));
+            metrics::counter!(JOURNAL_WRITTEN_BYTES).increment(bytes);
             active.synced = active.position;
             active.file.set_bytes(u64::from(active.position));
             let counters = &self.shared.counters;
@@ -275,7 +278,7 @@ impl Writer {
             Ok(file) => {
                 let file = Arc::new(file);
                 files.add(Arc::clone(&file));
-                metrics::gauge!("runstream_journal_files").set(f64::from(saturated(files.count())));
+                metrics::gauge!(JOURNAL_FILES).set(f64::from(saturated(files.count())));
                 self.spare = Some(file);
                 self.next_number = self.next_number.saturating_add(1);
                 Ok(())

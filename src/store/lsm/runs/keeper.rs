@@ -16,6 +16,7 @@ use super::segment::Facts;
 use crate::domain::id::ExecutionId;
 use crate::store::contract::{StoreError, StoreResult};
 use crate::store::record;
+use crate::telemetry::name::{JOURNAL_MOVED_SEGMENTS, RUNS_UNSETTLED};
 
 /// How long nothing has to happen before the keeper looks by itself.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -137,8 +138,7 @@ impl Core {
                 return removed;
             }
         }
-        metrics::gauge!("runstream_runs_unsettled")
-            .set(u32::try_from(self.index.count()).unwrap_or(u32::MAX));
+        metrics::gauge!(RUNS_UNSETTLED).set(u32::try_from(self.index.count()).unwrap_or(u32::MAX));
         moved
     }
 
@@ -200,7 +200,7 @@ impl Core {
     }
 
     fn finish_move(&self, batch: Batch, moving: &mut Vec<super::segment::SegmentKey>) -> StoreResult<()> {
-        metrics::counter!("runstream_journal_moved_segments_total").increment(moving.len() as u64);
+        metrics::counter!(JOURNAL_MOVED_SEGMENTS).increment(moving.len() as u64);
         self.rows.commit(batch)?;
         for key in moving.drain(..) {
             match self.index.moved(&key) {

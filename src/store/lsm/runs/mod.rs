@@ -50,6 +50,7 @@ use crate::store::contract::{
     TextPage,
 };
 use crate::store::record;
+use crate::telemetry::name::RECOVERY_SECONDS;
 
 /// How runs are kept.
 #[derive(Debug, Clone)]
@@ -99,7 +100,7 @@ impl RunStore {
         recovered.settled.into_iter().for_each(|execution| chores.clear(execution));
         report.damaged_runs = recovered.damaged;
         report.took = began.elapsed();
-        metrics::gauge!("runstream_recovery_seconds").set(report.took.as_secs_f64());
+        metrics::gauge!(RECOVERY_SECONDS).set(report.took.as_secs_f64());
         let core = Arc::new(Core {
             rows,
             journal,

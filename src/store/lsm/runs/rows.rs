@@ -63,25 +63,40 @@ impl Table {
         Self::Journal,
     ];
 
+    /// The keyspace that holds the table: each costs files and syncs of its own, so small tables share one, and what
+    /// is long or short-lived is kept from those.
     const fn keyspace(self) -> &'static str {
         match self {
-            Self::Executions => "run_executions",
-            Self::Tasks => "run_tasks",
-            Self::List => "run_list",
-            Self::Cycles => "run_cycles",
-            Self::Sessions => "run_sessions",
-            Self::SessionExpiry => "run_session_expiry",
-            Self::Closures => "run_closures",
-            Self::Open => "run_open",
-            Self::Settled => "run_settled",
-            Self::Texts => "run_texts",
-            Self::Results => "run_results",
-            Self::Storage => "run_storage",
-            Self::SegmentFacts => "run_segment_facts",
-            Self::Segments => "run_segments",
-            Self::Damaged => "run_damaged",
-            Self::Journal => "run_journal",
+            Self::Texts | Self::Results => "run_contents",
+            Self::SegmentFacts | Self::Segments => "run_segments",
+            _ => "runs",
         }
+    }
+
+    /// The byte that the table's keys begin with in its keyspace. Stored: never changed, never given twice.
+    const fn prefix(self) -> u8 {
+        match self {
+            Self::Executions => 1,
+            Self::Tasks => 2,
+            Self::List => 3,
+            Self::Cycles => 4,
+            Self::Sessions => 5,
+            Self::SessionExpiry => 6,
+            Self::Closures => 7,
+            Self::Open => 8,
+            Self::Settled => 9,
+            Self::Texts => 10,
+            Self::Results => 11,
+            Self::Storage => 12,
+            Self::SegmentFacts => 13,
+            Self::Segments => 14,
+            Self::Damaged => 15,
+            Self::Journal => 16,
+        }
+    }
+
+    fn key(self, key: &[u8]) -> Vec<u8> {
+        [&[self.prefix()], key].concat()
     }
 }
 
@@ -154,14 +169,14 @@ pub trait Rows: Send + Sync + 'static {
 
 impl Rows for Db {
     fn get(&self, table: Table, key: &[u8]) -> StoreResult<Option<Vec<u8>>> {
-        let found = self.keyspace(table.keyspace())?.get(key).map_err(store_error)?;
+        let found = self.keyspace(table.keyspace())?.get(table.key(key)).map_err(store_error)?;
         Ok(found.map(|value| value.to_vec()))
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> StoreResult<()> {
-        for row in self.keyspace(table.keyspace())?.inner().range(from..to) {
+        for row in self.keyspace(table.keyspace())?.inner().range(table.key(from)..table.key(to)) {
             let (key, value) = row.into_inner().map_err(store_error)?;
-            if !visit(&key, &value)? {
+            if !visit(key.get(1..).unwrap_or_default(), &value)? {
                 break;
             }
         }
@@ -169,10 +184,10 @@ impl Rows for Db {
     }
 
     fn last(&self, table: Table, from: &[u8], to: &[u8]) -> StoreResult<Option<Row>> {
-        let last = self.keyspace(table.keyspace())?.inner().range(from..to).next_back();
+        let last = self.keyspace(table.keyspace())?.inner().range(table.key(from)..table.key(to)).next_back();
         last.map(|row| {
             let (key, value) = row.into_inner().map_err(store_error)?;
-            Ok((key.to_vec(), value.to_vec()))
+            Ok((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()))
         })
         .transpose()
     }
@@ -182,8 +197,8 @@ impl Rows for Db {
         for Change { table, key, value } in batch.changes {
             let keyspace = self.keyspace(table.keyspace())?;
             match value {
-                Some(value) => transaction.insert(&keyspace, key, value),
-                None => transaction.remove(&keyspace, key),
+                Some(value) => transaction.insert(&keyspace, table.key(&key), value),
+                None => transaction.remove(&keyspace, table.key(&key)),
             }
         }
         transaction.commit().map_err(|error| self.fatal("commit", error))

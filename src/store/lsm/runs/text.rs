@@ -91,9 +91,9 @@ pub(super) fn whole(pieces: &impl Pieces) -> StoreResult<Option<TextPage>> {
     Ok(Some(page))
 }
 
-/// Appends what is between `page.next` and `stop`, about `limit` units of it at most. `false`: start anew.
-fn push_text(pieces: &impl Pieces, page: &mut TextPage, stop: u64, limit: u64) -> StoreResult<bool> {
-    let stop = stop.min(page.next.saturating_add(limit));
+/// Appends what is between `page.next` and `end`, about `limit` units of it at most. `false`: start anew.
+fn push_text(pieces: &impl Pieces, page: &mut TextPage, end: u64, limit: u64) -> StoreResult<bool> {
+    let mut stop = end.min(page.next.saturating_add(limit));
     let mut is_first = true;
     while page.next < stop {
         let Some(piece) = pieces.at_units(page.next)? else { return Ok(false) };
@@ -103,6 +103,7 @@ fn push_text(pieces: &impl Pieces, page: &mut TextPage, stop: u64, limit: u64) -
         if is_first {
             page.from = at;
             page.next = at;
+            stop = end.min(at.saturating_add(limit));
             is_first = false;
         }
         let (mut taken, mut units) = seek(rest, stop - page.next);
