@@ -7,6 +7,7 @@
     reason = "a test that panics is a test that failed; clippy knows tests by their attribute, not their helpers"
 )]
 
+mod api;
 mod cli;
 mod fuzz;
 mod live;

@@ -5,6 +5,8 @@
 mod completions;
 mod configuration;
 mod health;
+mod routes;
+mod schema;
 mod serve;
 
 pub mod client;
@@ -25,6 +27,8 @@ use self::completions::CompletionsArgs;
 use self::configuration::ConfigArgs;
 use self::demo::{Demo, DemoArgs};
 use self::health::HealthArgs;
+use self::routes::RoutesArgs;
+use self::schema::SchemaArgs;
 use self::serve::ServeArgs;
 use self::tail::{Tail, TailArgs};
 use crate::clock::{Clock, SystemClock};
@@ -64,6 +68,8 @@ enum Command {
     Serve(ServeArgs),
     Demo(DemoArgs),
     Tail(TailArgs),
+    Routes(RoutesArgs),
+    Schema(SchemaArgs),
     Config(ConfigArgs),
     Health(HealthArgs),
     Completions(CompletionsArgs),
@@ -78,6 +84,8 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Demo(args) => in_runtime(show_demo(args, clock)),
             Command::Tail(args) => in_runtime(follow(args, clock)),
+            Command::Routes(args) => routes::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::Config(args) => configuration::run(&args),
             Command::Health(args) => health::run(args),
             Command::Completions(args) => completions::run(&args),

@@ -12,6 +12,7 @@ mod connection;
 mod data_folder;
 mod dispatch;
 mod socket;
+mod table;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,6 +28,7 @@ use self::connection::Phase;
 use self::data_folder::DataFolder;
 pub use self::data_folder::DataFolderError;
 use self::dispatch::Site;
+pub use self::table::{api_document, endpoints};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::fs::{Fs, OsFs};
