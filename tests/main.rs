@@ -10,6 +10,7 @@
 mod api;
 mod cli;
 mod fuzz;
+mod ingest;
 mod live;
 mod server;
 mod store;

@@ -1,0 +1,10 @@
+//! The reporters' door over real sockets: every row of its tables, every kind of bad input.
+
+mod bodies;
+mod events;
+mod lifecycle;
+mod pressure;
+mod refusals;
+mod site;
+mod tiers;
+mod wire;
