@@ -228,6 +228,12 @@ pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
 /// Bytes of rows that the embedded store keeps in memory.
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
+/// Bytes reserved for a file of the journal: a file is written and synced without changing its length.
+pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
+/// Bytes of the disk left free for folding what was accepted.
+pub const DISK_RESERVE_BYTES: u64 = 256 << 20;
+/// How often gathered observations are folded into their buckets when nobody scrapes.
+pub const OBSERVATIONS_FOLD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Connections at the same time, sockets of dashboards included; further ones wait in the system's backlog.
 pub const CONNECTIONS_MAX: usize = 8_192;

@@ -41,6 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const WRONG_USAGE: u8 = 2;
+/// The store failed while serving: nothing could be acknowledged any more.
+const STORE_FAILED: u8 = 3;
 
 /// Takes test results and logs while the tests run, keeps them, shows them live.
 #[derive(Debug, Parser)]
@@ -51,6 +53,7 @@ Exit codes:
   0  done
   1  failed; the reason is on standard error
   2  wrong usage or configuration
+  3  serve: the store failed, nothing could be acknowledged any more
   `tail` has further ones, see `runstream tail --help`
 
 Examples:
@@ -100,8 +103,10 @@ async fn show_demo(args: DemoArgs, clock: Arc<dyn Clock>) -> ExitCode {
             if !args.once {
                 serve::told_to_end().await;
             }
-            demo.shut_down().await;
-            ExitCode::from(if agrees { 0 } else { FAILED })
+            match demo.shut_down().await {
+                Ok(()) => ExitCode::from(if agrees { 0 } else { FAILED }),
+                Err(error) => failed(&error),
+            }
         }
         Err(error) => failed(&error),
     }

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{SettingsArgs, wrong_settings};
-use super::{failed, in_runtime};
+use super::{STORE_FAILED, failed, in_runtime};
 use crate::config::Settings;
 use crate::server::{RunningServer, Seams, Server};
 use crate::telemetry;
@@ -22,6 +22,7 @@ Exit codes:
   0  ended in order
   1  could not start, or was told twice to end
   2  wrong usage or configuration; every problem is named
+  3  the store failed, nothing could be acknowledged any more
 
 Examples:
   runstream serve
@@ -58,13 +59,22 @@ async fn serve(settings: Settings) -> ExitCode {
         Err(error) => return failed(&error),
     };
     greet(&server);
-    let name = signals.next().await;
-    tracing::info!(signal = name, "ending");
     tokio::select! {
-        () = server.shut_down() => {
-            tracing::info!("ended in order");
-            ExitCode::SUCCESS
+        name = signals.next() => tracing::info!(signal = name, "ending"),
+        reason = server.failed() => {
+            eprintln!("runstream: the store failed: {reason}; nothing can be acknowledged any more");
+            // Not in order: what is in memory must not be written by a store that cannot keep it.
+            std::process::exit(i32::from(STORE_FAILED));
         }
+    }
+    tokio::select! {
+        closed = server.shut_down() => match closed {
+            Ok(()) => {
+                tracing::info!("ended in order");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        },
         name = signals.next() => {
             eprintln!("runstream: {name} again, ending at once");
             // What is still running is not waited for.

@@ -2,7 +2,8 @@
 
 use super::key::{Key, key, secret_key};
 use super::kind::{
-    Choice, Masked, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, count, mebibytes, path,
+    Choice, Masked, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, Whole, count, mebibytes,
+    path,
 };
 use crate::access::Network;
 use crate::domain::plan::Plan;
@@ -34,6 +35,7 @@ pub fn keys() -> Vec<Key> {
         key("server.production", Switch, |s| &mut s.headers.production),
         key("server.cors_origins", Texts(origin()), |s| &mut s.headers.origins),
         key("server.trusted_proxies", Texts(network()), |s| &mut s.access.trusted_proxies),
+        key("server.public_url", Optional(public_url()), |s| &mut s.ingest.public_url),
         key("server.slow_request_ms", Milliseconds(1..=600_000), |s| &mut s.server.slow_request),
         key("server.drain_timeout_s", Seconds(0..=600), |s| &mut s.server.drain_timeout),
 
@@ -44,12 +46,16 @@ pub fn keys() -> Vec<Key> {
 
         key("data.folder", path(), |s| &mut s.data_folder),
         key("data.cache_mib", mebibytes(1..=1 << 20), |s| &mut s.cache_bytes),
+        key("data.journal_file_mib", mebibytes(1..=1_023), |s| &mut s.journal_file_bytes),
+        key("data.reserve_mib", mebibytes(1..=1 << 20), |s| &mut s.reserve_bytes),
 
         key("organizations.plan", Choice(PLANS), |s| &mut s.engine.plan),
 
         key("access.token_lifetime_s", Seconds(60..=365 * DAY_S), |s| &mut s.access.token_lifetime),
+        key("access.password_memory_mib", Whole(8..=1_024, 1 << 10), |s| &mut s.access.passwords.memory_kib),
         secret_key("access.token_secret", Optional(Masked), |s| &mut s.secrets.token),
         secret_key("access.key_hash_secret", Optional(Masked), |s| &mut s.secrets.key_hash),
+        secret_key("access.monitor_secret", Optional(Masked), |s| &mut s.api.monitor_secret),
 
         key("rates.auth_per_minute", PerMinute, |s| &mut s.access.tiers.auth),
         key("rates.api_per_minute", PerMinute, |s| &mut s.access.tiers.api),
@@ -57,6 +63,10 @@ pub fn keys() -> Vec<Key> {
         key("rates.ingest_event_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_event),
         key("rates.ingest_lifecycle_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_lifecycle),
         key("rates.failed_credentials_per_minute", PerMinute, |s| &mut s.access.tiers.failed_credentials),
+
+        key("ingest.budget_mib", mebibytes(32..=1 << 20), |s| &mut s.ingest.budget_bytes),
+        key("ingest.budget_wait_ms", Milliseconds(0..=7_000), |s| &mut s.ingest.budget_wait),
+        key("ingest.body_timeout_s", Seconds(1..=600), |s| &mut s.ingest.body_timeout),
 
         key("sessions.lifetime_s", Seconds(60..=365 * DAY_S), |s| &mut s.engine.session_lifetime),
         key("sessions.archive_s", Seconds(60..=365 * DAY_S), |s| &mut s.engine.session_archive),
@@ -74,6 +84,18 @@ pub fn keys() -> Vec<Key> {
 
 fn address() -> Text<std::net::IpAddr> {
     Text { what: "an IP address", read: |text| text.parse().ok(), show: ToString::to_string }
+}
+
+fn public_url() -> Text<String> {
+    Text {
+        what: "an http or https URL without a slash at the end",
+        read: |text| {
+            let url = url::Url::parse(text).ok()?;
+            let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+            (fits && !text.ends_with('/')).then(|| text.to_owned())
+        },
+        show: Clone::clone,
+    }
 }
 
 fn network() -> Text<Network> {

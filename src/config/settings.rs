@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::access::{AccessSettings, ConfiguredSecrets};
 use crate::actors::EngineSettings;
+use crate::api::ApiSettings;
 use crate::http::headers::HeaderSettings;
+use crate::ingest::IngestSettings;
 use crate::limits;
 use crate::live::LiveSettings;
 use crate::telemetry::LogSettings;
@@ -24,12 +26,20 @@ pub struct Settings {
     pub data_folder: PathBuf,
     /// Bytes of rows that the store keeps in memory.
     pub cache_bytes: u64,
+    /// Bytes that are reserved for a file of the journal.
+    pub journal_file_bytes: u64,
+    /// Bytes of the disk that are left free for folding what was accepted: below it nothing more is.
+    pub reserve_bytes: u64,
     /// Tokens, rates and trusted proxies.
     pub access: AccessSettings,
     /// Secrets that are given; the others are generated.
     pub secrets: ConfiguredSecrets,
     /// Sessions and plans.
     pub engine: EngineSettings,
+    /// The reporters' door.
+    pub ingest: IngestSettings,
+    /// The REST door.
+    pub api: ApiSettings,
     /// The live channel.
     pub live: LiveSettings,
     /// What is logged and how.
@@ -44,9 +54,13 @@ impl Default for Settings {
             connections: ConnectionSettings::default(),
             data_folder: PathBuf::from("runstream-data"),
             cache_bytes: limits::STORE_CACHE_BYTES,
+            journal_file_bytes: limits::JOURNAL_FILE_BYTES,
+            reserve_bytes: limits::DISK_RESERVE_BYTES,
             access: AccessSettings::default(),
             secrets: ConfiguredSecrets::default(),
             engine: EngineSettings::default(),
+            ingest: IngestSettings::default(),
+            api: ApiSettings::default(),
             live: LiveSettings::default(),
             log: LogSettings::default(),
         }

@@ -1,7 +1,6 @@
 //! Which door a request goes to, and what every answer has in common, in one place: headers, the log line, the answer
 //! to a panic.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -9,30 +8,35 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::activity::InFlight;
 use super::body::Payload;
-use super::connection::Phase;
+use super::rooms::Rooms;
+use crate::config::ServerSettings;
 use crate::http::headers::CommonHeaders;
 use crate::http::{Body, Failure, Peer};
+use crate::ingest::IngestDoor;
+use crate::live::Live;
 use crate::telemetry;
 
 /// What is behind the socket: the doors, and the path they stand under.
 pub(super) struct Site {
-    pub(super) base_path: String,
-    pub(super) slow_request: Duration,
-    pub(super) headers: CommonHeaders,
-    pub(super) phase: watch::Receiver<Phase>,
-    pub(super) api: axum::Router,
+    base_path: String,
+    slow_request: Duration,
+    headers: CommonHeaders,
+    ingest: IngestDoor,
+    live: Live,
+    api: axum::Router,
 }
 
 /// The doors, by name as in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
+    Ingest,
+    Live,
     Api,
     None,
 }
@@ -40,6 +44,8 @@ enum Door {
 impl Door {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Ingest => "ingest",
+            Self::Live => "live",
             Self::Api => "api",
             Self::None => "none",
         }
@@ -47,6 +53,17 @@ impl Door {
 }
 
 impl Site {
+    pub(super) fn new(settings: &ServerSettings, headers: CommonHeaders, rooms: &Rooms) -> Self {
+        Self {
+            base_path: settings.base_path.clone(),
+            slow_request: settings.slow_request,
+            headers,
+            ingest: rooms.ingest.clone(),
+            live: rooms.live.clone(),
+            api: rooms.api.clone(),
+        }
+    }
+
     /// Answers a request. It always does: a panic on the way is an answer too.
     pub(super) async fn answer(
         &self,
@@ -73,20 +90,7 @@ impl Site {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         self.note(door, &method, &path, response.status(), begun.elapsed());
-        let endless = is_event_stream(response.headers());
-        response.map(|body| {
-            let payload = Payload::new(body, in_flight);
-            if endless { payload.until(self.draining()) } else { payload }
-        })
-    }
-
-    /// Resolves when the server drains.
-    fn draining(&self) -> impl Future<Output = ()> + use<> {
-        let mut phase = self.phase.clone();
-        async move {
-            // An error means that the server is gone: that is an end too.
-            drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
-        }
+        response.map(|body| Payload::new(body, in_flight))
     }
 
     /// Takes the base path off and tells the door.
@@ -97,7 +101,14 @@ impl Site {
                 None => return Door::None,
             }
         }
-        Door::Api
+        let path = request.uri().path();
+        if IngestDoor::is_below(path) {
+            Door::Ingest
+        } else if Live::serves(path) {
+            Door::Live
+        } else {
+            Door::Api
+        }
     }
 
     async fn hand_over(
@@ -110,6 +121,8 @@ impl Site {
             return response;
         }
         match door {
+            Door::Ingest => self.ingest.answer(request, peer.ip()).await,
+            Door::Live => self.live.answer(request).await,
             Door::Api => {
                 request.extensions_mut().insert(Peer(peer));
                 let answered = self.api.clone().oneshot(request.map(Body::new)).await;
@@ -161,12 +174,6 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(below.ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Whether an answer goes on until somebody ends it.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    media_type.is_some_and(|media_type| media_type.starts_with(b"text/event-stream"))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -11,6 +11,7 @@ mod body;
 mod connection;
 mod data_folder;
 mod dispatch;
+mod rooms;
 mod socket;
 mod table;
 
@@ -28,12 +29,15 @@ use self::connection::Phase;
 use self::data_folder::DataFolder;
 pub use self::data_folder::DataFolderError;
 use self::dispatch::Site;
+use self::rooms::Rooms;
 pub use self::table::{api_document, endpoints};
+use crate::access::{PasswordError, SecretError};
+use crate::actors::{Engine, EngineError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::fs::{Fs, OsFs};
-use crate::http::Failure;
 use crate::http::headers::{CommonHeaders, NotAnOrigin};
+use crate::store::contract::{Store, StoreError};
 use crate::telemetry;
 
 /// What a server takes from the outside world, replaceable in tests.
@@ -68,6 +72,18 @@ pub enum StartError {
     /// A configured origin is none.
     #[error(transparent)]
     Origin(#[from] NotAnOrigin),
+    /// The secrets cannot be read or made.
+    #[error("cannot use the secrets: {0}")]
+    Secrets(#[from] SecretError),
+    /// Passwords cannot be hashed as configured.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
+    /// What was alive cannot be brought back.
+    #[error("cannot bring back open runs: {0}")]
+    Engine(#[from] EngineError),
 }
 
 /// Starts servers.
@@ -75,48 +91,42 @@ pub enum StartError {
 pub struct Server;
 
 impl Server {
-    /// Starts a server and returns once it accepts connections.
+    /// Starts a server and returns once it accepts connections. Clients that connect before, while the journal of the
+    /// last process is read, wait.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
-    pub async fn start(settings: Settings, _seams: Seams) -> Result<RunningServer, StartError> {
+    pub async fn start(settings: Settings, seams: Seams) -> Result<RunningServer, StartError> {
         telemetry::start_metrics();
+        let headers = CommonHeaders::new(&settings.headers)?;
         let folder = DataFolder::open(&settings.data_folder)?;
         let address = SocketAddr::new(settings.server.address, settings.server.port);
         let listening = accept::listen(address)
             .and_then(|listener| listener.local_addr().map(|bound| (listener, bound)))
             .map_err(|source| StartError::Listen { address, source });
         let (listener, bound) = listening?;
-        let api = axum::Router::new().fallback(async || {
-            Failure::not_found("Not Found", "There is nothing at this path").response::<axum::body::Body>()
-        });
-        let headers = CommonHeaders::new(&settings.headers)?;
-        let bare = Arc::new(BareAnswers::new(headers.security()));
+        let rooms = Rooms::open(&settings, &seams, &folder).await?;
         let (phase, phase_of_connections) = watch::channel(Phase::Serving);
-        let site = Site {
-            base_path: settings.server.base_path.clone(),
-            slow_request: settings.server.slow_request,
-            headers,
-            phase: phase_of_connections.clone(),
-            api,
-        };
         let places = Arc::new(Semaphore::new(settings.connections.max));
+        let bare = Arc::new(BareAnswers::new(headers.security()));
         let acceptor = Acceptor {
             listener,
             places: Arc::clone(&places),
             settings: settings.connections.clone(),
-            site: Arc::new(site),
+            site: Arc::new(Site::new(&settings.server, headers, &rooms)),
             bare,
             phase: phase_of_connections,
         };
         let accepting = tokio::spawn(acceptor.run());
-        Ok(RunningServer { address: bound, folder, settings, phase, places, accepting })
+        tracing::info!(address = %bound, data = %folder.path.display(), "serving");
+        Ok(RunningServer { address: bound, rooms, folder, settings, phase, places, accepting })
     }
 }
 
 /// A server that accepts connections. Dropping it stops nothing in order: call [`RunningServer::shut_down`].
 pub struct RunningServer {
     address: SocketAddr,
+    rooms: Rooms,
     /// Held until everything in it is closed.
     folder: DataFolder,
     settings: Settings,
@@ -150,18 +160,44 @@ impl RunningServer {
         &self.folder.path
     }
 
-    /// Stops accepting, lets requests in flight finish, then closes everything. What was acknowledged is kept.
-    pub async fn shut_down(self) {
+    /// What is alive, for tests that look behind the doors.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.rooms.engine
+    }
+
+    /// What is remembered, for tests that look behind the doors.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.rooms.store
+    }
+
+    /// Resolves when the store has failed: nothing can be acknowledged any more, and the process should end. The text
+    /// says why.
+    pub async fn failed(&self) -> String {
+        self.rooms.store.failed().await
+    }
+
+    /// Stops accepting, sends viewers away, lets requests in flight finish, then closes everything. What was
+    /// acknowledged is kept.
+    ///
+    /// # Errors
+    /// If the store could not be closed in order; what was acknowledged is kept even so.
+    pub async fn shut_down(self) -> Result<(), StoreError> {
         self.phase.send_replace(Phase::Draining);
         // The loop ends at the change of phase and closes the listening socket with it.
         drop(self.accepting.await);
         let connections = u32::try_from(self.settings.connections.max).unwrap_or(u32::MAX);
-        let all_gone = self.places.acquire_many(connections);
-        if tokio::time::timeout(self.settings.server.drain_timeout, all_gone).await.is_err() {
+        let finished = async {
+            self.rooms.send_viewers_away().await;
+            self.places.acquire_many(connections).await.map(drop)
+        };
+        if tokio::time::timeout(self.settings.server.drain_timeout, finished).await.is_err() {
             let open = self.settings.connections.max.saturating_sub(self.places.available_permits());
             tracing::warn!(connections = open, "cutting connections that did not finish in time");
-            self.phase.send_replace(Phase::Closing);
         }
+        self.phase.send_replace(Phase::Closing);
+        self.rooms.close().await
     }
 }
 

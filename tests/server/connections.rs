@@ -117,7 +117,7 @@ async fn a_drain_closes_idle_connections_at_once_and_refuses_new_ones() {
     used.send(REQUEST).await;
     assert_eq!(used.answer().await.status(), 404);
     let begun = std::time::Instant::now();
-    site.server.shut_down().await;
+    site.server.shut_down().await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(3), "nothing was in flight");
     used.closed().await;
     unused.closed().await;

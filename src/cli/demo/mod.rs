@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::dial::TcpDial;
 use crate::server::{RunningServer, Seams, Server, StartError};
+use crate::store::contract::StoreError;
 
 /// How long connecting to the demo's own server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,15 +152,20 @@ impl Demo {
         match shown {
             Ok(agrees) => Ok(Self { server, _folder: folder, agrees }),
             Err(error) => {
-                server.shut_down().await;
+                if let Err(closing) = server.shut_down().await {
+                    tracing::warn!(error = %closing, "the store was not closed in order");
+                }
                 Err(error)
             }
         }
     }
 
     /// Ends the server.
-    pub async fn shut_down(self) {
-        self.server.shut_down().await;
+    ///
+    /// # Errors
+    /// If its store could not be closed in order.
+    pub async fn shut_down(self) -> Result<(), StoreError> {
+        self.server.shut_down().await
     }
 }
 

@@ -1,0 +1,132 @@
+//! What stands behind the doors, opened in the order in which each needs the one before, and closed in reverse.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::data_folder::DataFolder;
+use super::{Seams, StartError};
+use crate::access::{Access, Passwords, Secrets};
+use crate::actors::Engine;
+use crate::actors::finish::FinishPipeline;
+use crate::api::{self, ApiSettings, App, Parts};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::ingest::{IngestDoor, IngestSettings};
+use crate::limits::OBSERVATIONS_FOLD_INTERVAL;
+use crate::live::Live;
+use crate::store::contract::{Store, StoreResult};
+use crate::store::lsm::{LsmSettings, LsmStore};
+use crate::store::observed::Observed;
+use crate::telemetry::{self, name};
+
+/// Everything that is open while a server runs.
+pub(super) struct Rooms {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) engine: Engine,
+    pub(super) live: Live,
+    pub(super) ingest: IngestDoor,
+    pub(super) api: axum::Router,
+    app: App,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Rooms {
+    /// Opens everything. What was opened before a failure is closed by being dropped.
+    pub(super) async fn open(
+        settings: &Settings,
+        seams: &Seams,
+        folder: &DataFolder,
+    ) -> Result<Self, StartError> {
+        let clock = Arc::clone(&seams.clock);
+        let secrets = Secrets::load_or_create(&folder.path, settings.secrets.clone())?;
+        let passwords = Passwords::new(settings.access.passwords)?;
+        let store = open_store(settings, seams, folder).await?;
+        let access =
+            Access::new(Arc::clone(&store) as _, Arc::clone(&clock), &secrets, settings.access.clone());
+        let live = Live::new(settings.live.clone(), Arc::new(access.clone()), Arc::clone(&clock));
+        let pipeline = FinishPipeline::new(Vec::new());
+        let engine = Engine::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::new(live.clone()),
+            pipeline,
+            settings.engine.clone(),
+        )
+        .await?;
+        let ingest_settings =
+            IngestSettings { base_path: settings.server.base_path.clone(), ..settings.ingest.clone() };
+        let ingest = IngestDoor::new(engine.clone(), access.clone(), Arc::clone(&clock), ingest_settings);
+        let app = App::new(Parts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            engine: engine.clone(),
+            access: access.clone(),
+            passwords,
+            settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },
+            metrics: Box::new(metrics_of(engine.clone(), live.clone(), ingest.clone())),
+            document: super::table::api_document(),
+        });
+        let background = vec![mark_used_keys(access.clone()), fold_observations(clock)];
+        Ok(Self { store, engine, live, ingest, api: api::router(app.clone()), app, background })
+    }
+
+    /// Ends what would go on by itself: event streams and live sockets. Their clients come back to the next server.
+    pub(super) async fn send_viewers_away(&self) {
+        self.app.end_streams();
+        self.live.close().await;
+    }
+
+    /// Closes everything; the doors let nobody in any more.
+    pub(super) async fn close(self) -> StoreResult<()> {
+        self.engine.drain().await;
+        for task in self.background {
+            task.abort();
+        }
+        self.store.shut_down().await
+    }
+}
+
+async fn open_store(
+    settings: &Settings,
+    seams: &Seams,
+    folder: &DataFolder,
+) -> Result<Arc<dyn Store>, StartError> {
+    let mut lsm = LsmSettings::at(&folder.path);
+    lsm.cache_bytes = settings.cache_bytes;
+    lsm.runs.journal.file_bytes = settings.journal_file_bytes;
+    lsm.runs.journal.reserve_bytes = settings.reserve_bytes;
+    let store = LsmStore::open(lsm, Arc::clone(&seams.fs)).await?;
+    Ok(Arc::new(Observed::new(Arc::new(store))))
+}
+
+fn mark_used_keys(access: Access) -> JoinHandle<()> {
+    tokio::spawn(async move { access.mark_used_keys().await })
+}
+
+/// Keeps the memory of histograms flat when nobody scrapes.
+fn fold_observations(clock: Arc<dyn Clock>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            clock.sleep(OBSERVATIONS_FOLD_INTERVAL).await;
+            telemetry::fold_observations();
+        }
+    })
+}
+
+/// `/metrics`, with the gauges of this server as they are now.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are floating-point; these numbers stay far below 2^53"
+)]
+fn metrics_of(engine: Engine, live: Live, ingest: IngestDoor) -> impl Fn() -> String + Send + Sync {
+    move || {
+        let alive = engine.stats();
+        metrics::gauge!(name::ACTORS, "kind" => "organization").set(alive.organizations as f64);
+        metrics::gauge!(name::ACTORS, "kind" => "execution").set(alive.executions as f64);
+        metrics::gauge!(name::LIVE_SOCKETS).set(live.sockets() as f64);
+        metrics::gauge!(name::BUDGET_BYTES).set(ingest.budget().bytes() as f64);
+        metrics::gauge!(name::BUDGET_USED_BYTES).set(ingest.budget().used_bytes() as f64);
+        telemetry::render()
+    }
+}
