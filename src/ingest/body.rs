@@ -182,7 +182,8 @@ impl Reception {
         deadline: Instant,
     ) -> Result<Received, Unread> {
         let Received { frames, bytes: packed_bytes, mut share } = received;
-        let _place = self.heavy.acquire().await;
+        let place = tokio::time::timeout_at(deadline, self.heavy.acquire()).await;
+        let _place = place.map_err(|_| Unread::NoRoom)?;
         let mut unpacker = Unpacker::new(promised.encoding, frames);
         let mut unpacked = Vec::new();
         let mut bytes = 0;

@@ -195,20 +195,14 @@ impl Inner {
             None
         } else {
             let session = glance::session(&frames);
-            let verdict = session.map(|session| self.count_session(admitted, session));
-            match (session, verdict) {
-                (session, Some(verdict)) if verdict.admitted => {
-                    admitted.verdict = verdict;
-                    session
+            if !self.passes_on_its_own(admitted, session).await {
+                self.meters.refused(bytes);
+                if let Some(session) = session {
+                    self.engine.note_refused(org, session, Refusal::Tier).await;
                 }
-                _ => {
-                    self.meters.refused(bytes);
-                    if let Some(session) = session {
-                        self.engine.note_refused(org, session, Refusal::Tier).await;
-                    }
-                    return Err(self.over_tier(Route::Event, &admitted.verdict));
-                }
+                return Err(self.over_tier(Route::Event, &admitted.verdict));
             }
+            session
         };
         let received_ms = self.clock.now_ms();
         let parsed = self.parse(frames, bytes, received_ms).await;
@@ -290,8 +284,22 @@ impl Inner {
         reply::teardown(&done.map_err(|error| failures::of_engine(error, Route::Teardown.fault()))?)
     }
 
-    /// Counts an event request against its session's own limit: as many as a key has, whatever other sessions of the
-    /// key send. Sixteen parallel shards would use up one limit between them. Source: API reference, ingest 9 no. 4.
+    /// Whether an event request over its key's limit is within its session's own: as many as a key has, whatever other
+    /// sessions of the key send. Sixteen parallel shards would use up one limit between them. Only a session that is
+    /// there has one, or made-up names would be as good as a new key. Source: API reference, ingest 9 no. 4.
+    async fn passes_on_its_own(&self, admitted: &mut Admitted, session: Option<SessionId>) -> bool {
+        let Some(session) = session else { return false };
+        if self.engine.check_session(admitted.caller.org, session).await.is_err() {
+            return false;
+        }
+        let verdict = self.count_session(admitted, session);
+        if verdict.admitted {
+            admitted.verdict = verdict;
+        }
+        verdict.admitted
+    }
+
+    /// Counts an event request against its session's own limit.
     fn count_session(&self, admitted: &Admitted, session: SessionId) -> Verdict {
         let quota = self.access.settings().tiers.quota(Route::Event.tier());
         let buckets = self.engine.buckets(admitted.caller.org);

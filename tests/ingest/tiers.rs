@@ -5,7 +5,7 @@ use std::time::Duration;
 use runstream::domain::role::Role;
 use serde_json::json;
 
-use super::site::{Site, log};
+use super::site::{Run, Site, log};
 use super::wire::Answer;
 
 /// Limit, rest and end of the window as told.
@@ -99,6 +99,10 @@ async fn a_session_has_a_limit_of_its_own_beside_its_keys() {
     // What was refused is known to the run it was for, and to no other.
     assert_eq!(site.completeness(&reporter, &busy).await.batches_refused_tier, 1);
     assert_eq!(site.completeness(&reporter, &quiet).await.batches_refused_tier, 0);
+    // A made-up session has no limit of its own.
+    let unknown =
+        Run { session: "00000000-0000-4000-8000-000000000000".to_owned(), task: quiet.task.clone() };
+    site.events(&reporter, &unknown, &[log("x")]).await.refused(429, "Rate limit exceeded");
     // A viewer gains nothing by naming a session.
     let viewer = site.reporter(Role::Viewer).await;
     for _ in 0..500 {
