@@ -32,7 +32,7 @@ pub mod name {
     pub const STORE_SECONDS: &str = "runstream_store_seconds";
     pub const RECOVERY_SECONDS: &str = "runstream_recovery_seconds";
     pub const ACTORS: &str = "runstream_actors";
-    pub const ACTOR_RESTARTS: &str = "runstream_actor_restarts_total";
+    pub const ACTOR_FAILURES: &str = "runstream_actor_failures_total";
     pub const FINISH_STEP_SECONDS: &str = "runstream_finish_step_seconds";
     pub const LIVE_SOCKETS: &str = "runstream_live_sockets";
     pub const LIVE_FRAMES: &str = "runstream_live_frames_total";
@@ -65,7 +65,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::INGEST_EVENTS, Counter, "Events received, by {outcome}: stored, cut, rejected"),
         (name::INGEST_BYTES, Counter, "Bytes of ingest bodies, by {outcome}"),
         (name::INGEST_ACK_SECONDS, Histogram, "From the request's head to its durable answer"),
-        (name::INGEST_REPLAYED, Counter, "Batches recognised as sent before, by {rule}: bytes, number"),
+        (name::INGEST_REPLAYED, Counter, "Batches recognised as sent before and not applied again"),
         (name::INGEST_REFUSED, Counter, "Ingest requests refused, by {reason}"),
         (name::BUDGET_USED_BYTES, Gauge, "Bytes of bodies and parsed batches held now"),
         (name::BUDGET_BYTES, Gauge, "Bytes that may be held at the same time"),
@@ -79,7 +79,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::STORE_SECONDS, Histogram, "Time of one store call, by {method} and {outcome}"),
         (name::RECOVERY_SECONDS, Gauge, "How long reading the journal took at the last start"),
         (name::ACTORS, Gauge, "Live actors, by {kind}"),
-        (name::ACTOR_RESTARTS, Counter, "Actors rebuilt from the store after a panic, by {kind}"),
+        (name::ACTOR_FAILURES, Counter, "Actors that panicked and come back from the store, by {kind}"),
         (name::FINISH_STEP_SECONDS, Histogram, "Time of one step after a run's end, by {step}"),
         (name::LIVE_SOCKETS, Gauge, "Authenticated live sockets"),
         (name::LIVE_FRAMES, Counter, "Live frames times sockets, by {outcome}: sent, dropped"),

@@ -50,7 +50,7 @@ impl FinishPipeline {
         for step in &self.steps {
             let started = std::time::Instant::now();
             let outcome = step.run(finished).await;
-            metrics::histogram!("runstream_finish_step_seconds", "step" => step.name())
+            metrics::histogram!(crate::telemetry::name::FINISH_STEP_SECONDS, "step" => step.name())
                 .record(started.elapsed().as_secs_f64());
             if let Err(error) = outcome {
                 tracing::warn!(step = step.name(), execution.id = %finished.execution.id, error, "finish step failed");

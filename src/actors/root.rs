@@ -71,7 +71,7 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(who, error) = event {
             tracing::error!(%error, "organization actor failed");
-            metrics::counter!("runstream_actor_failures_total", "actor" => "organization").increment(1);
+            metrics::counter!(crate::telemetry::name::ACTOR_FAILURES, "kind" => "organization").increment(1);
             deps.directory
                 .organizations
                 .retain(|_, known| known.actor.get().is_none_or(|actor| actor.get_id() != who.get_id()));

@@ -106,6 +106,12 @@ impl Client {
         self
     }
 
+    /// The same headers, sent to the server of `other`.
+    #[must_use]
+    pub fn at(&self, other: &Self) -> Self {
+        Self { shared: Arc::clone(&other.shared), headers: self.headers.clone() }
+    }
+
     /// Host and port, for messages.
     #[must_use]
     pub fn authority(&self) -> String {

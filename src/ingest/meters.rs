@@ -18,6 +18,7 @@ pub(super) struct Meters {
     bytes_stored: Counter,
     bytes_replayed: Counter,
     bytes_refused: Counter,
+    replayed: Counter,
     ack: Histogram,
 }
 
@@ -32,6 +33,7 @@ impl Meters {
             bytes_stored: bytes("stored"),
             bytes_replayed: bytes("replayed"),
             bytes_refused: bytes("refused"),
+            replayed: counter!(name::INGEST_REPLAYED),
             ack: histogram!(name::INGEST_ACK_SECONDS),
         }
     }
@@ -59,6 +61,7 @@ impl Meters {
     /// A batch of `bytes` was applied or recognised.
     pub(super) fn applied(&self, applied: Applied, bytes: usize) {
         if applied.replayed {
+            self.replayed.increment(1);
             self.bytes_replayed.increment(bytes as u64);
             return;
         }

@@ -64,7 +64,7 @@ impl Rooms {
             access: access.clone(),
             passwords,
             settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },
-            metrics: Box::new(metrics_of(engine.clone(), live.clone(), ingest.clone())),
+            metrics: Box::new(metrics_of(engine.clone(), ingest.clone())),
             document: super::table::api_document(),
         });
         let background = vec![mark_used_keys(access.clone()), fold_observations(clock)];
@@ -119,12 +119,11 @@ fn fold_observations(clock: Arc<dyn Clock>) -> JoinHandle<()> {
     clippy::cast_precision_loss,
     reason = "gauges are floating-point; these numbers stay far below 2^53"
 )]
-fn metrics_of(engine: Engine, live: Live, ingest: IngestDoor) -> impl Fn() -> String + Send + Sync {
+fn metrics_of(engine: Engine, ingest: IngestDoor) -> impl Fn() -> String + Send + Sync {
     move || {
         let alive = engine.stats();
         metrics::gauge!(name::ACTORS, "kind" => "organization").set(alive.organizations as f64);
         metrics::gauge!(name::ACTORS, "kind" => "execution").set(alive.executions as f64);
-        metrics::gauge!(name::LIVE_SOCKETS).set(live.sockets() as f64);
         metrics::gauge!(name::BUDGET_BYTES).set(ingest.budget().bytes() as f64);
         metrics::gauge!(name::BUDGET_USED_BYTES).set(ingest.budget().used_bytes() as f64);
         telemetry::render()

@@ -3,5 +3,6 @@
 mod wire;
 
 mod connections;
+mod drain;
 mod heads;
 mod process;

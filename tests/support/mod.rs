@@ -1,5 +1,6 @@
 //! What several test modules use.
 
+pub(crate) mod account;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod runs;

@@ -86,7 +86,7 @@ impl Actor for OrgActor {
             SupervisionEvent::ActorFailed(who, error) => {
                 let execution = state.runs.get(&who.get_id()).map(|(execution, _)| execution.to_string());
                 tracing::error!(execution.id = execution, %error, "execution actor failed");
-                metrics::counter!("runstream_actor_failures_total", "actor" => "execution").increment(1);
+                metrics::counter!(crate::telemetry::name::ACTOR_FAILURES, "kind" => "execution").increment(1);
                 state.gone(who.get_id());
             }
             _ => {}

@@ -29,6 +29,7 @@ use crate::domain::execution::Status;
 use crate::domain::id::{ExecutionId, OrgId, TaskId};
 use crate::http::{Failure, Kind};
 use crate::limits;
+use crate::telemetry::name;
 
 /// Counts live streams and ends them all when the server does.
 #[derive(Clone)]
@@ -68,6 +69,7 @@ impl LiveStreams {
             return Err(Failure::new(Kind::TooManyRequests, "Too many live streams", message).retry_after(10));
         }
         *count += 1;
+        metrics::gauge!(name::LIVE_STREAMS).increment(1.0);
         Ok(Place { shared: Arc::clone(&self.shared), org })
     }
 }
@@ -82,6 +84,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.shared.per_org.entry(self.org).and_modify(|count| *count = count.saturating_sub(1));
         self.shared.per_org.remove_if(&self.org, |_, count| *count == 0);
+        metrics::gauge!(name::LIVE_STREAMS).decrement(1.0);
     }
 }
 
