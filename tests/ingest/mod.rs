@@ -5,6 +5,7 @@ mod events;
 mod lifecycle;
 mod pressure;
 mod refusals;
+mod server;
 mod site;
 mod tiers;
 mod wire;
