@@ -140,7 +140,8 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 pub fn start_logging(settings: &LogSettings) -> Result<(), TryInitError> {
     use tracing_subscriber::util::SubscriberInitExt;
 
-    let filter = EnvFilter::new(&settings.filter);
+    // What the store's tree says of its files at info is of no use to an operator; a filter that names it still wins.
+    let filter = EnvFilter::new(format!("lsm_tree=warn,fjall=warn,{}", settings.filter));
     let terminal = std::io::stderr().is_terminal();
     let text = match settings.format {
         LogFormat::Auto => terminal,

@@ -9,9 +9,13 @@
 
 mod api;
 mod cli;
+
+mod crash;
 mod fuzz;
 mod ingest;
 mod live;
+mod measure;
+mod memory;
 mod server;
 mod store;
 mod support;

@@ -118,7 +118,10 @@ impl Engine {
         let entry = self.session_entry(org, session).await?;
         let delivered = Arc::new(delivered);
         let ask = |reply| ExecutionMessage::Deliver { session, delivered: Arc::clone(&delivered), reply };
-        self.ask(org, entry.execution, ask).await
+        match self.ask(org, entry.execution, ask).await {
+            Err(EngineError::NotFound) => Err(EngineError::SessionNotFound),
+            answer => answer,
+        }
     }
 
     /// Finishes a session and with it its run. A teardown that was answered before is answered alike.
@@ -132,7 +135,11 @@ impl Engine {
             Err(EngineError::SessionNotFound) => return self.archived(org, request.session).await,
             Err(error) => return Err(error),
         };
-        self.ask(org, entry.execution, |reply| ExecutionMessage::TearDown { request, reply }).await
+        match self.ask(org, entry.execution, |reply| ExecutionMessage::TearDown { request, reply }).await {
+            // Settled meanwhile.
+            Err(EngineError::NotFound) => self.archived(org, request.session).await,
+            answer => answer,
+        }
     }
 
     /// Lets pass what is for a session of `org` that may still be fed, as far as that is known without its run.
@@ -161,11 +168,14 @@ impl Engine {
         org: OrgId,
         execution: ExecutionId,
     ) -> Result<Option<Completeness>, EngineError> {
-        let Some(stored) = self.deps.store.execution(org, execution).await? else { return Ok(None) };
-        if stored.status.is_final() && !self.deps.directory.executions.contains_key(&execution) {
-            return Ok(stored.completeness);
+        match self.ask(org, execution, |reply| ExecutionMessage::Completeness { reply }).await {
+            // Settled, or none of this organization's.
+            Err(EngineError::NotFound) => {
+                let stored = self.deps.store.execution(org, execution).await?;
+                Ok(stored.and_then(|stored| stored.completeness))
+            }
+            answer => answer.map(Some),
         }
-        self.ask(org, execution, |reply| ExecutionMessage::Completeness { reply }).await.map(Some)
     }
 
     /// The progress of a run that can still change, or `None` for one that cannot, or that `org` does not have.
@@ -177,11 +187,10 @@ impl Engine {
         org: OrgId,
         execution: ExecutionId,
     ) -> Result<Option<watch::Receiver<Progress>>, EngineError> {
-        let Some(stored) = self.deps.store.execution(org, execution).await? else { return Ok(None) };
-        if stored.status.is_final() && !self.deps.directory.executions.contains_key(&execution) {
-            return Ok(None);
+        match self.ask(org, execution, |reply| ExecutionMessage::Watch { reply }).await {
+            Err(EngineError::NotFound) => Ok(None),
+            answer => answer.map(Some),
         }
-        self.ask(org, execution, |reply| ExecutionMessage::Watch { reply }).await.map(Some)
     }
 
     /// The counters of an organization.

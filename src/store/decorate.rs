@@ -60,6 +60,7 @@ macro_rules! decorate_store {
                 close_run(closed: ClosedRun) -> ();
                 settle(org: OrgId, execution: ExecutionId) -> ();
                 unsettled_runs() -> Vec<OpenRun>;
+                run_state(org: OrgId, execution: ExecutionId) -> Option<RunState>;
                 segments(org: OrgId, execution: ExecutionId, after: (u32, u64), limit_bytes: usize) -> Vec<Segment>;
                 closure(org: OrgId, execution: ExecutionId) -> Option<ClosedRun>;
                 execution(org: OrgId, execution: ExecutionId) -> Option<Execution>;

@@ -161,6 +161,8 @@ impl Actor for ExecutionActor {
 impl Run {
     async fn load(&self) -> Result<RunState, EngineError> {
         let store = &self.deps.store;
+        // A settled run takes nothing any more and has nothing to tell that its documents do not.
+        store.run_state(self.org, self.id).await?.ok_or(EngineError::NotFound)?;
         let execution = store.execution(self.org, self.id).await?.ok_or(EngineError::NotFound)?;
         let closure = store.closure(self.org, self.id).await?;
         let mut state = RunState::new(execution, closure, limits::EPOCH);

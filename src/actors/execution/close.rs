@@ -16,6 +16,7 @@ use crate::domain::batch::TestStatus;
 use crate::domain::execution::{Completeness, ItemStatus, SessionStatus, Status, Summary};
 use crate::domain::gate::{self, Evidence};
 use crate::domain::result::TestResult;
+use crate::domain::segment::Refusals;
 use crate::domain::teardown::TeardownRequest;
 use crate::limits;
 use crate::store::contract::{ClosedRun, SessionEnd};
@@ -151,6 +152,8 @@ impl Run {
 
     /// Folds the run and ends its time in memory.
     pub(super) async fn settle(&mut self) -> Result<(), EngineError> {
+        // Refusals since the run was closed are counted by closing it once more.
+        self.late |= self.loaded.as_ref().is_ok_and(|state| state.unsaved_refusals != Refusals::default());
         self.quiesce().await;
         let session = self.loaded.as_ref().map_err(Clone::clone)?.execution.ingest.session;
         self.deps.store.settle(self.org, self.id).await?;

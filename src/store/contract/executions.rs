@@ -169,6 +169,9 @@ pub trait Executions: Send + Sync {
     /// Every run that is not settled, in no particular order.
     async fn unsettled_runs(&self) -> StoreResult<Vec<OpenRun>>;
 
+    /// How far an unsettled run has come; `None` once it is settled, or if `org` has no such run.
+    async fn run_state(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<RunState>>;
+
     /// The run's segments with `(epoch, seq)` above `after`, in order, at most about `limit_bytes` of them but at
     /// least one if there is one. Empty when there are no more. Settled runs have none.
     async fn segments(

@@ -9,7 +9,8 @@ use crate::domain::id::{ExecutionId, OrgId, SessionId, TaskId};
 use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::store::contract::{
-    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, StoreResult, TextPage,
+    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, StoreResult,
+    TextPage,
 };
 
 #[async_trait]
@@ -36,6 +37,10 @@ impl Executions for LsmStore {
 
     async fn unsettled_runs(&self) -> StoreResult<Vec<OpenRun>> {
         self.runs.unsettled_runs().await
+    }
+
+    async fn run_state(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<RunState>> {
+        self.runs.run_state(org, execution).await
     }
 
     async fn segments(

@@ -102,6 +102,11 @@ impl Run {
         }
     }
 
+    /// How far it has come.
+    pub(super) fn state(&self) -> RunState {
+        if self.revision == 0 { RunState::Open } else { RunState::Closed }
+    }
+
     /// Epoch and number of the last segment; zeros without segments.
     pub(super) fn last(&self) -> (u32, u64) {
         self.epochs.last().map_or((0, 0), |epoch| {
@@ -359,7 +364,7 @@ impl Index {
             OpenRun {
                 org: run.org,
                 execution: *entry.key(),
-                state: if run.revision == 0 { RunState::Open } else { RunState::Closed },
+                state: run.state(),
                 sessions: run.sessions.to_vec(),
                 epoch: run.last().0,
                 last_heard_ms: run.heard_ms,

@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::core::Core;
+use index::Run;
 use keeper::{Chores, Keeper};
 use recover::Recovery;
 use rows::{Rows, Table};
@@ -46,8 +47,8 @@ use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::fs::Fs;
 use crate::store::contract::{
-    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, StoreError, StoreResult,
-    TextPage,
+    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, StoreError,
+    StoreResult, TextPage,
 };
 use crate::store::record;
 use crate::telemetry::name::RECOVERY_SECONDS;
@@ -229,6 +230,10 @@ impl Executions for RunStore {
 
     async fn unsettled_runs(&self) -> StoreResult<Vec<OpenRun>> {
         Ok(self.core.index.open_runs())
+    }
+
+    async fn run_state(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<RunState>> {
+        Ok(self.core.index.look(org, execution, Run::state))
     }
 
     async fn segments(

@@ -1,0 +1,60 @@
+//! `kill -9` at random moments under load: nothing acknowledged is missing, nothing is doubled, order is kept.
+//! The real binary, real sockets, several reporters that retry as the public one does.
+
+pub(crate) mod process;
+mod reporter;
+mod verify;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use process::Deployment;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reporter::{Habit, Ledger, Reporter};
+
+/// Kills in the suite, and with `RUNSTREAM_TEST_LONG=1`.
+const KILLS: usize = 30;
+const KILLS_LONG: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
+    let kills = if process::long_mode() { KILLS_LONG } else { KILLS };
+    let seed: u64 = rand::random();
+    println!("seed {seed}, {kills} kills");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut deployment = Deployment::start().await;
+    let account = deployment.sign_up().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let habits = [Habit::OneAtATime, Habit::SeveralInFlight, Habit::Numbered, Habit::OneAtATime];
+    let reporters = habits.into_iter().enumerate().map(|(writer, habit)| {
+        let reporter = Reporter::new(&account, writer, habit, dice.random());
+        tokio::spawn(reporter.run(Arc::clone(&stop)))
+    });
+    let reporters = reporters.collect::<Vec<_>>();
+    for _ in 0..kills {
+        let alive = Duration::from_millis(dice.random_range(20..500));
+        tokio::time::sleep(alive).await;
+        deployment.kill().await;
+        deployment.restart().await;
+        if dice.random_bool(0.9) {
+            deployment.until_healthy().await;
+        }
+    }
+    deployment.until_healthy().await;
+    stop.store(true, Ordering::Release);
+    let mut ledgers: Vec<Ledger> = Vec::new();
+    for reporter in reporters {
+        ledgers.push(reporter.await.unwrap());
+    }
+    // One more, so that what is read was recovered and not remembered.
+    deployment.kill().await;
+    deployment.restart().await;
+    deployment.until_healthy().await;
+    let totals = verify::all(&account, &ledgers).await;
+    println!("{totals:?}");
+    assert!(totals.acknowledged > kills * 2, "too little happened to mean anything: {totals:?}");
+    assert!(totals.finished > 0, "no run came to its end: {totals:?}");
+    deployment.terminate().await;
+}

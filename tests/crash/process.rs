@@ -1,0 +1,201 @@
+//! The real binary on a data folder and a port of its own, to be killed and started again.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
+use runstream::cli::client::{Answer, Client};
+use runstream::dial::TcpDial;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+/// How long a start may take before the test gives up.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Whether the longer modes were asked for.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the program")]
+pub(crate) fn long_mode() -> bool {
+    std::env::var("RUNSTREAM_TEST_LONG").is_ok_and(|value| value == "1")
+}
+
+/// A server that survives its own death.
+pub(crate) struct Deployment {
+    data: tempfile::TempDir,
+    port: u16,
+    child: Child,
+    client: Client,
+}
+
+/// What a reporter needs.
+#[derive(Clone)]
+pub(crate) struct Account {
+    /// Sends the API key.
+    pub(crate) client: Client,
+    pub(crate) project: String,
+    /// The key, for clients of another make.
+    pub(crate) key: HeaderValue,
+}
+
+/// Somebody who sets a deployment up.
+pub(crate) struct Person;
+
+impl Person {
+    /// Signs up at the server, makes a project and a key.
+    pub(crate) async fn sign_up(base_url: &str) -> Account {
+        let client = Client::new(Arc::new(TcpDial { timeout: START_TIMEOUT }), base_url).unwrap();
+        let body = json!({
+            "email": "ada@crash.test", "password": "Correct-Horse-9!", "name": "Ada", "organizationName": "Crash"
+        });
+        let token = created(&client, "/api/auth/signup", body).await["token"].as_str().unwrap().to_owned();
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        let person = client.clone().with_header(http::header::AUTHORIZATION, bearer);
+        let project =
+            created(&person, "/api/projects", json!({ "name": "Crash" })).await["project"]["id"].clone();
+        let key = created(&person, "/api/auth/api-keys", json!({})).await["apiKey"].clone();
+        let key = HeaderValue::from_str(key.as_str().unwrap()).unwrap();
+        let client = client.with_header("x-api-key".parse().unwrap(), key.clone());
+        Account { client, project: project.as_str().unwrap().to_owned(), key }
+    }
+}
+
+async fn created(client: &Client, path: &str, body: Value) -> Value {
+    let Answer { status, body, .. } = client.call(Method::POST, path, Some(&body)).await.unwrap();
+    assert_eq!(status, StatusCode::CREATED, "{path}: {body}");
+    body
+}
+
+impl Account {
+    /// The body of a 200.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.client.call(Method::GET, path, None).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+        answer.body
+    }
+}
+
+/// What the server's metrics say of its journal.
+pub(crate) struct Journal {
+    /// Syncs since its start.
+    pub(crate) syncs: f64,
+}
+
+impl Deployment {
+    /// Starts a server on an empty data folder and waits until it is healthy.
+    pub(crate) async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = spawn(data.path(), port);
+        let client =
+            Client::new(Arc::new(TcpDial { timeout: START_TIMEOUT }), &format!("http://127.0.0.1:{port}"))
+                .unwrap();
+        let mut deployment = Self { data, port, child, client };
+        deployment.until_healthy().await;
+        deployment
+    }
+
+    /// Signs up and makes a project and a key.
+    pub(crate) async fn sign_up(&self) -> Account {
+        Person::sign_up(&format!("http://127.0.0.1:{}", self.port)).await
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Resident memory of the process.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// Bytes of the journal's files, preallocated space included.
+    pub(crate) fn journal_file_bytes(&self) -> u64 {
+        self.journal_files().iter().map(|file| file.metadata().unwrap().len()).sum()
+    }
+
+    /// Reads and checksums every journal file; returns the bytes.
+    pub(crate) fn read_journal(&self) -> usize {
+        let read = |file: &std::path::PathBuf| {
+            let bytes = std::fs::read(file).unwrap();
+            std::hint::black_box(crc32fast::hash(&bytes));
+            bytes.len()
+        };
+        self.journal_files().iter().map(read).sum()
+    }
+
+    fn journal_files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.data.path().join("journal")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+    }
+
+    /// The journal's metrics.
+    pub(crate) async fn journal(&self) -> Journal {
+        let answer = self.client.stream("/metrics", http::HeaderMap::new()).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&body).unwrap();
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        Journal { syncs: value("runstream_journal_sync_seconds_count") }
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts the binary again on the same data folder and port, without waiting for it.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.data.path(), self.port);
+    }
+
+    /// Waits until `/health` answers 200.
+    pub(crate) async fn until_healthy(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended by itself: {status}");
+            }
+            if self
+                .client
+                .call(Method::GET, "/health", None)
+                .await
+                .is_ok_and(|answer| answer.status == StatusCode::OK)
+            {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server did not become healthy");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends the server in good order and checks that it says so.
+    pub(crate) async fn terminate(mut self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+fn spawn(data: &std::path::Path, port: u16) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_runstream"))
+        .arg("serve")
+        .env("RUNSTREAM_DATA_FOLDER", data)
+        .env("RUNSTREAM_SERVER_PORT", port.to_string())
+        // Tiers are tested elsewhere; here they would only slow the load down.
+        .env("RUNSTREAM_RATES_INGEST_EVENT_PER_MINUTE", "1000000")
+        .env("RUNSTREAM_RATES_INGEST_LIFECYCLE_PER_MINUTE", "1000000")
+        .env("RUNSTREAM_RATES_API_PER_MINUTE", "1000000")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
