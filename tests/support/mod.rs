@@ -4,3 +4,4 @@ pub(crate) mod account;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod runs;
+pub(crate) mod site;
