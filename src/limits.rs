@@ -39,6 +39,8 @@ pub const LABEL_CHARS_MAX: usize = 200;
 pub const LIST_ENTRIES_MAX: usize = 20;
 /// Nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Values in a JSON body, about: a thousand failing tests with everything a reporter tells of them have half of it.
+pub const JSON_VALUES_MAX: usize = 1_000_000;
 /// Findings named in one answer; further ones are left out.
 pub const FINDINGS_MAX: usize = 20;
 

@@ -15,6 +15,7 @@ mod context;
 mod event;
 mod json;
 mod mend;
+mod size;
 
 use std::cell::RefCell;
 
@@ -26,12 +27,12 @@ use crate::clock::UnixMs;
 use crate::domain::batch::{Batch, BatchNumber};
 use crate::domain::finding::Finding;
 use crate::domain::id::SessionId;
-use crate::limits::{EVENTS_PER_BATCH_MAX, FINDINGS_MAX, JSON_DEPTH_MAX};
+use crate::limits::{
+    EVENTS_PER_BATCH_MAX, FINDINGS_MAX, HEAVY_BODY_BYTES_MIN, JSON_DEPTH_MAX, JSON_VALUES_MAX,
+};
 use build::Builder;
 use json::Json;
 
-/// A thread keeps its buffers up to bodies of this many bytes; what larger ones need is given back at once.
-const KEPT_BODY_BYTES_MAX: usize = 1 << 20;
 /// What some writers put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8; 3] = b"\xEF\xBB\xBF";
 
@@ -53,7 +54,7 @@ pub struct EventRequest {
 /// Why a body is no request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParseError {
-    /// It is no JSON, or nested too deeply.
+    /// It is no JSON, or nested too deeply, or made of too many values.
     NotJson,
     /// It is JSON, but not what was asked for.
     Envelope(Vec<Finding>),
@@ -100,9 +101,16 @@ struct Parser {
 impl Parser {
     fn events(&mut self, frames: &[Bytes], received_ms: UnixMs) -> Result<EventRequest, ParseError> {
         let length = self.gather(frames);
-        let digest = xxh3_128(self.body.get(..length).unwrap_or_default());
-        let read = self.read(frames, length, digest, received_ms);
-        if length > KEPT_BODY_BYTES_MAX {
+        let body = self.body.get(..length).unwrap_or_default();
+        let digest = xxh3_128(body);
+        let is_heavy = length >= HEAVY_BODY_BYTES_MIN;
+        let read = if is_heavy && size::exceeds(body, JSON_VALUES_MAX) {
+            Err(ParseError::NotJson)
+        } else {
+            self.read(frames, length, digest, received_ms)
+        };
+        if is_heavy {
+            // Heavy bodies are rare and need many times what others do: nothing of it is kept.
             *self = Self::default();
         }
         read

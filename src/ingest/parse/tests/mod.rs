@@ -400,6 +400,17 @@ fn what_javascript_sends_is_taken() {
 }
 
 #[test]
+fn a_body_may_be_large_but_not_made_of_millions_of_values() {
+    let large = |extra: &str| {
+        format!(r#"{{"sessionId":"{SESSION}","events":[{{"type":"log","chunk":"x"}}],"x":{extra}}}"#)
+    };
+    let text = format!("\"{}\"", "[1,2],".repeat(500_000));
+    assert!(parse(large(&text).as_bytes()).is_ok());
+    let values = format!("[{}0]", "[],".repeat(500_000));
+    assert_eq!(parse(large(&values).as_bytes()), Err(ParseError::NotJson));
+}
+
+#[test]
 fn other_bodies_are_read_with_the_same_patience() {
     let read = |body: &[u8]| value(&[Bytes::copy_from_slice(body)]);
     assert_eq!(read(br#"{"a":"\ud83d","b":1e999}"#), Ok(json!({ "a": "\u{fffd}", "b": null })));
