@@ -103,10 +103,14 @@ fn the_readme_names_commands_settings_and_files_that_exist() {
             ["RUNSTREAM_", "RUNSTREAM_CONFIG", "RUNSTREAM_API_KEY", "RUNSTREAM_TOKEN", "RUNSTREAM_URL"];
         assert!(known.contains(&name) || of_commands.contains(&name.as_str()), "{name} is no setting");
     }
-    for (at, _) in readme.match_indices("`tests/") {
-        let path: String =
-            readme[at + 1..].chars().take_while(|letter| *letter != '`' && *letter != ' ').collect();
-        let file = path.split("::").next().unwrap();
-        assert!(root().join(file).exists(), "the README names {file}, which is not there");
+    for folder in ["`tests/", "`src/", "`config/"] {
+        for (at, _) in readme.match_indices(folder) {
+            let path: String =
+                readme[at + 1..].chars().take_while(|letter| !"` ".contains(*letter)).collect();
+            let (file, test) = path.split_once("::").unwrap_or((&path, ""));
+            assert!(root().join(file).exists(), "the README names {file}, which is not there");
+            let there = test.is_empty() || read(file).contains(&format!("fn {test}("));
+            assert!(there, "the README names the test {test}, which is not in {file}");
+        }
     }
 }
