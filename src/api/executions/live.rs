@@ -278,8 +278,9 @@ impl Follower {
             loop {
                 match self.revocations.recv().await {
                     Ok(revocation) if !concerns(&revocation, caller) => {}
+                    // Having missed some is a reason to ask; that nobody can void anything any more is none.
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Wake::Check,
-                    Err(broadcast::error::RecvError::Closed) => return Wake::Closing,
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 }
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::model::{ExecutionDetail, ExecutionList, ExecutionStatus, ListQuery, LogText, TestList, position};
 use crate::actors::{Engine, EngineError};
+use crate::api::reply::failed;
 use crate::domain::execution::Execution;
 use crate::domain::id::{OrgId, TaskId};
 use crate::domain::view::{CompletenessView, ExecutionView, TestResultView};
@@ -22,11 +23,6 @@ pub(super) struct Runs {
     pub(super) store: Arc<dyn Store>,
     /// What is alive.
     pub(super) engine: Engine,
-}
-
-/// Gives a failed read of the store the endpoint's own name.
-fn failed(error: &'static str) -> impl Fn(StoreError) -> Failure {
-    move |cause| Failure::internal(error, cause)
 }
 
 /// A run that does not answer in time may do so later; anything else has the endpoint's own name.
