@@ -9,14 +9,15 @@
 
 mod api;
 mod cli;
-
 mod crash;
+mod exactly_once;
 mod fuzz;
 mod ingest;
 mod live;
 mod measure;
 mod memory;
 mod server;
+mod sse;
 mod store;
 mod support;
 mod tidy;

@@ -4,9 +4,11 @@
 mod auth;
 mod bodies;
 mod document;
+mod executions;
 mod expectations;
 mod headers;
 mod keys;
+mod logs;
 mod projects;
 mod rates;
 mod system;

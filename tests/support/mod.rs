@@ -1,7 +1,10 @@
 //! What several test modules use.
 
 pub(crate) mod account;
+pub(crate) mod events;
+pub(crate) mod held;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod runs;
 pub(crate) mod site;
+pub(crate) mod stage;
