@@ -10,8 +10,34 @@ use crate::actors::Applied;
 use crate::http::Tier;
 use crate::telemetry::name;
 
+/// What may become of a request, the usual first.
+const OUTCOMES: [&str; 8] = [
+    "accepted",
+    "invalid",
+    "unauthorized",
+    "unknown_session",
+    "unusable_body",
+    "rate_limited",
+    "busy",
+    "failed",
+];
+
+fn outcome(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200 | 201 => "accepted",
+        400 => "invalid",
+        401 | 403 => "unauthorized",
+        404 => "unknown_session",
+        408 | 413 | 415 => "unusable_body",
+        429 => "rate_limited",
+        503 => "busy",
+        _ => "failed",
+    }
+}
+
 /// The counters of the door.
 pub(super) struct Meters {
+    requests: Vec<(Route, &'static str, Counter)>,
     events_stored: Counter,
     events_cut: Counter,
     events_rejected: Counter,
@@ -26,7 +52,15 @@ impl Meters {
     pub(super) fn new() -> Self {
         let events = |outcome| counter!(name::INGEST_EVENTS, "outcome" => outcome);
         let bytes = |outcome| counter!(name::INGEST_BYTES, "outcome" => outcome);
+        let request = |route: Route, outcome| {
+            let counter = counter!(name::INGEST_REQUESTS, "endpoint" => route.name(), "outcome" => outcome);
+            (route, outcome, counter)
+        };
+        // Event requests first: they are looked for most.
+        let routes = [Route::Event, Route::Setup, Route::Teardown];
+        let requests = routes.into_iter().flat_map(|route| OUTCOMES.map(|outcome| request(route, outcome)));
         Self {
+            requests: requests.collect(),
             events_stored: events("stored"),
             events_cut: events("cut"),
             events_rejected: events("rejected"),
@@ -40,17 +74,11 @@ impl Meters {
 
     /// A request was answered.
     pub(super) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
-        let outcome = match status.as_u16() {
-            200 | 201 => "accepted",
-            400 => "invalid",
-            401 | 403 => "unauthorized",
-            404 => "unknown_session",
-            408 | 413 | 415 => "unusable_body",
-            429 => "rate_limited",
-            503 => "busy",
-            _ => "failed",
-        };
-        counter!(name::INGEST_REQUESTS, "endpoint" => route.name(), "outcome" => outcome).increment(1);
+        let outcome = outcome(status);
+        let counted = self.requests.iter().find(|(of, name, _)| (*of, *name) == (route, outcome));
+        if let Some((_, _, counter)) = counted {
+            counter.increment(1);
+        }
         if status.is_success() {
             self.ack.record(took);
         } else {
