@@ -11,6 +11,7 @@ mod keys;
 mod logs;
 mod projects;
 mod rates;
+mod schema;
 mod system;
 mod time;
 mod walk;
