@@ -117,7 +117,7 @@ impl Store for LsmStore {
     }
 
     async fn failed(&self) -> String {
-        self.failure.failed().await
+        self.runs.failed().await
     }
 
     async fn shut_down(&self) -> StoreResult<()> {

@@ -56,7 +56,7 @@ impl JournalFile {
             drop(fs.remove(&path));
             return Err(CreateError::NoRoom(error));
         }
-        let head = FileHead { format: FORMAT, number, salt: rand::random() };
+        let head = FileHead { format: FORMAT, number, salt: rand::random(), reserved: bytes };
         file.write_all_at(&head.block(), 0).map_err(CreateError::Broken)?;
         file.sync_data().map_err(CreateError::Broken)?;
         fs.sync_dir(dir).map_err(CreateError::Broken)?;

@@ -210,18 +210,24 @@ pub(crate) struct FileHead {
     pub(crate) number: u32,
     /// Random; no outsider knows it.
     pub(crate) salt: u64,
+    /// Bytes that were reserved for the file when it was made. A complete file is cut to what it holds.
+    pub(crate) reserved: u64,
 }
+
+/// Bytes of a file's head.
+const FILE_HEAD_BYTES: usize = 36;
 
 impl FileHead {
     /// The block at the start of the file.
     pub(crate) fn block(&self) -> Vec<u8> {
-        let mut copy = [0; 28];
+        let mut copy = [0; FILE_HEAD_BYTES];
         put(&mut copy, 0, &FILE_MAGIC);
         put(&mut copy, 8, &self.format.to_le_bytes());
         put(&mut copy, 12, &self.number.to_le_bytes());
         put(&mut copy, 16, &self.salt.to_le_bytes());
-        let check = crc32fast::hash(copy.get(..24).unwrap_or_default());
-        put(&mut copy, 24, &check.to_le_bytes());
+        put(&mut copy, 24, &self.reserved.to_le_bytes());
+        let check = crc32fast::hash(copy.get(..32).unwrap_or_default());
+        put(&mut copy, 32, &check.to_le_bytes());
         let mut block = vec![0; HEAD_BYTES];
         put(&mut block, 0, &copy);
         put(&mut block, SECOND_HEAD, &copy);
@@ -231,14 +237,15 @@ impl FileHead {
     /// The head in this block: the first copy that is whole.
     pub(crate) fn read(block: &[u8]) -> Option<Self> {
         [0, SECOND_HEAD].into_iter().find_map(|at| {
-            let copy: [u8; 28] = take(block, at)?;
+            let copy: [u8; FILE_HEAD_BYTES] = take(block, at)?;
             let is_whole = copy.starts_with(&FILE_MAGIC)
-                && crc32fast::hash(copy.get(..24)?) == u32::from_le_bytes(take(&copy, 24)?);
+                && crc32fast::hash(copy.get(..32)?) == u32::from_le_bytes(take(&copy, 32)?);
             is_whole.then_some(())?;
             Some(Self {
                 format: u32::from_le_bytes(take(&copy, 8)?),
                 number: u32::from_le_bytes(take(&copy, 12)?),
                 salt: u64::from_le_bytes(take(&copy, 16)?),
+                reserved: u64::from_le_bytes(take(&copy, 24)?),
             })
         })
     }
@@ -313,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_file_head_survives_the_loss_of_one_copy() {
-        let head = FileHead { format: FORMAT, number: 7, salt: 0x0123_4567_89ab_cdef };
+        let head = FileHead { format: FORMAT, number: 7, salt: 0x0123_4567_89ab_cdef, reserved: 9 };
         let mut block = head.block();
         assert_eq!(FileHead::read(&block), Some(head));
         block[9] ^= 1;

@@ -121,7 +121,11 @@ fn last_written(fs: &dyn Fs, dir: &Path, numbers: &[u32], buffer: &mut Vec<u8>) 
         buffer.clear();
         buffer.resize(2 * HEAD_BYTES, 0);
         let looked = read_full(file.as_ref(), buffer, 0).map_err(|error| unreadable(&path, &error))?;
-        let mut is_written = buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
+        let bytes = file.len().map_err(|error| unreadable(&path, &error))?;
+        // A file that is shorter than it was made has been completed, unless its making was cut off.
+        let is_complete = |head: FileHead| bytes > HEAD_BYTES as u64 && bytes < head.reserved;
+        let mut is_written = FileHead::read(buffer).is_some_and(is_complete)
+            || buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
         if !is_written && looked == buffer.len() {
             read_whole(file.as_ref(), &path, buffer)?;
             is_written = buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
@@ -166,7 +170,7 @@ fn recover_file(
         let place = Place { file: number, position: 0, bytes: saturated(buffer.len()) };
         note(report, place, None);
         files.add(Arc::new(JournalFile::new(
-            FileHead { format: FORMAT, number, salt: 0 },
+            FileHead { format: FORMAT, number, salt: 0, reserved: 0 },
             file,
             buffer.len() as u64,
             true,

@@ -5,7 +5,9 @@
 //! `synced` mark that every frame carries: below the highest mark every byte was durable once, so a bad one there is
 //! corruption. Above it nothing but the last write can be, and that is cut off whole from its first bad frame on.
 
-use super::frame::{ALIGNMENT, FRAME_HEAD_BYTES, FileHead, FrameHead, HEAD_BYTES, Kind, saturated};
+use super::frame::{
+    ALIGNMENT, FRAME_HEAD_BYTES, FileHead, FrameHead, HEAD_BYTES, Kind, frame_bytes, saturated,
+};
 
 /// A frame as found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool) -> Scan {
 
     let seal = found.iter().rposition(|found| is_whole(found, Some(Kind::Seal)));
     let sealed = seal.is_some_and(|seal| seal + 1 == found.len());
+    if let Some(Found::Frame(seal)) = found.last().filter(|_| sealed).copied() {
+        // Before its seal a file was durable up to here; behind it there was a mark at most, which nobody misses.
+        found.retain(|found| is_whole(found, None) || position(found) < seal.head.synced);
+    }
     let synced = if may_be_torn && !sealed {
         found.iter().filter_map(frame).map(|found| found.head.synced).max().unwrap_or(0)
     } else {
@@ -70,8 +76,10 @@ pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool) -> Scan {
     }
     let end = found.last().map_or(saturated(HEAD_BYTES), end_of);
     let torn_bytes = if torn.is_some() { saturated(used_bytes(file)).saturating_sub(end) } else { 0 };
-    // A file that is not the last must have been sealed before the next one was written to.
-    if !may_be_torn && !sealed {
+    // A file that is not the last must have been sealed before the next one was written to. And the last one is only
+    // shorter than it was made if it was sealed: a power cut may then have left out its seal and a mark before it, no more.
+    let was_cut = (file.len() as u64) < head.reserved && file.len() > end as usize + 2 * frame_bytes(0);
+    if !sealed && (!may_be_torn || was_cut) {
         found.push(Found::Lost(LostRange { from: end, to: saturated(file.len()).max(end) }));
     }
     Scan { found, end, torn_bytes, repaired, sealed }
@@ -208,7 +216,7 @@ mod tests {
     use super::super::frame::{FORMAT, Key, push_frame};
     use super::*;
 
-    const HEAD: FileHead = FileHead { format: FORMAT, number: 1, salt: 77 };
+    const HEAD: FileHead = FileHead { format: FORMAT, number: 1, salt: 77, reserved: 0 };
 
     /// A file whose groups hold records of these sizes, each group after the sync of the one before.
     fn file(groups: &[&[usize]], last: Option<Kind>) -> (Vec<u8>, Vec<usize>) {

@@ -98,7 +98,6 @@ impl Keeper {
                 while kept.chores.wait() {
                     if let Err(error) = kept.tend() {
                         tracing::warn!(%error, "looking after the journal failed; it is tried again");
-                        std::thread::sleep(Duration::from_millis(200));
                     }
                 }
             })
@@ -143,12 +142,14 @@ impl Core {
     }
 
     fn remove(&self, settled: &[ExecutionId], files: &[u32]) -> StoreResult<()> {
-        let mut batch = Batch::default();
+        self.rows.persist()?;
         if let Some(last) = files.last() {
+            // Only now: a start that finds this number removes the files below it, whatever else a crash has taken.
+            let mut batch = Batch::default();
             batch.put(Table::Journal, keys::FIRST_FILE.to_vec(), record::encode(&(last + 1))?);
             self.rows.commit(batch)?;
+            self.rows.persist()?;
         }
-        self.rows.persist()?;
         let mut batch = Batch::default();
         for execution in settled {
             let prefix = execution.as_bytes();

@@ -149,6 +149,11 @@ impl RunStore {
         .await
     }
 
+    /// Resolves with the reason once the store has failed for good.
+    pub async fn failed(&self) -> String {
+        self.core.failure.failed().await
+    }
+
     /// Finishes what is under way and makes everything durable. Nothing is accepted afterwards.
     ///
     /// # Errors

@@ -241,7 +241,10 @@ impl<'a> Recovery<'a> {
         if !batch.changes.is_empty() {
             self.rows.commit(batch)?;
         }
-        let Self { evidence, settled, .. } = self;
+        let Self { evidence, mut settled, .. } = self;
+        // A crash may have lost a run's row and left its moved segments: the journal has brought the run back.
+        let unsettled: HashSet<ExecutionId> = runs.iter().map(|(execution, _)| *execution).collect();
+        settled.retain(|execution| !unsettled.contains(execution));
         Ok(Recovered { runs, damaged, evidence, settled })
     }
 
@@ -257,19 +260,22 @@ impl<'a> Recovery<'a> {
         let open = open.unwrap_or(OpenRow { org: draft.org, sessions: Vec::new(), opened_ms: 0 });
         let mut run = Run::new(open.org, open.sessions, open.opened_ms);
         run.revision = draft.revision;
-        let mut is_whole = true;
+        let mut gap = None;
         for DraftSegment { epoch, seq, place, facts } in segments {
-            is_whole &= run.is_continued_by(epoch, seq, facts.start);
-            if is_whole {
+            if gap.is_none() && !run.is_continued_by(epoch, seq, facts.start) {
+                gap = Some((epoch, seq));
+            }
+            if gap.is_none() {
                 run.push(epoch, place, &facts);
             }
         }
+        let gap = gap.or(Some(draft.closed_at).filter(|closed_at| *closed_at > run.last()));
         let damage = if draft.damage.is_some() {
             draft.damage.take()
         } else if !is_opened {
             Some("the record of its opening is lost".to_owned())
-        } else if !is_whole || draft.closed_at > run.last() {
-            Some("segments of it are lost".to_owned())
+        } else if let Some(gap) = gap {
+            Some(format!("segments between {:?} and {gap:?} are lost", run.last()))
         } else if draft.revision_seen > run.revision {
             Some("the record of its closing is lost".to_owned())
         } else {
