@@ -3,7 +3,6 @@
 //! server's.
 
 mod pusher;
-mod slow;
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ async fn clients_that_push_into_a_slow_disk_wait_or_are_refused_and_memory_stays
     settings.ingest.budget_wait = Duration::from_millis(500);
     settings.access.tiers.ingest_event.capacity = 1_000_000;
     settings.access.tiers.api.capacity = 1_000_000;
-    let fs = slow::SlowFs::new(Duration::from_millis(250));
+    let fs = crate::support::disk::Disk::slow(Duration::from_millis(250));
     let server = Server::start(settings, Seams { fs: Arc::new(fs), ..Seams::default() }).await.unwrap();
     let account = Person::sign_up(&server.base_url()).await;
     let before = resident_bytes();

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use runstream::cli::client::Client;
-use runstream::dial::TcpDial;
 use serde_json::json;
 
 use crate::support::account::Account;
@@ -51,10 +49,8 @@ async fn a_termination_under_load_keeps_everything_acknowledged_once() {
     assert!(acknowledged.len() > REPORTERS, "hardly anything was sent before it ended: {ended}");
 
     let again = Process::serve(folder.path(), &[]);
-    let dial = Arc::new(TcpDial { timeout: Duration::from_secs(20) });
-    let client = Client::new(dial, &again.url).unwrap();
     // The key is still one: the secret that hashes it was kept.
-    let reader = account.reporter.at(&client);
+    let reader = account.reporter.at(&Account::client_of(&again.url));
     let logs = reader.call(Method::GET, &format!("/api/executions/{task}/logs"), None).await.unwrap();
     assert_eq!(logs.status, 200, "{}", logs.body);
     let mut stored: HashMap<&str, usize> = HashMap::new();

@@ -4,5 +4,6 @@ mod wire;
 
 mod connections;
 mod drain;
+mod failure;
 mod heads;
 mod process;

@@ -17,9 +17,14 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// A client of the server at `url`, without a credential.
+    pub(crate) fn client_of(url: &str) -> Client {
+        Client::new(Arc::new(TcpDial { timeout: Duration::from_secs(20) }), url).unwrap()
+    }
+
     /// Signs up at the server at `url`.
     pub(crate) async fn sign_up(url: &str) -> Self {
-        let client = Client::new(Arc::new(TcpDial { timeout: Duration::from_secs(20) }), url).unwrap();
+        let client = Self::client_of(url);
         let person = json!({
             "email": "ada@example.test", "password": "Correct-Horse-9!", "name": "Ada", "organizationName": "Example"
         });

@@ -1,23 +1,33 @@
-//! The machine's files with slow syncs.
+//! The machine's files with syncs that are slow, or that begin to fail.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runstream::fs::{Entry, File, Fs, OsFs};
 
-pub(super) struct SlowFs {
+/// What its syncs do.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
     delay: Duration,
+    broken: Arc<AtomicBool>,
 }
 
-impl SlowFs {
-    pub(super) fn new(delay: Duration) -> Self {
-        Self { delay }
+impl Disk {
+    /// Every sync takes this long.
+    pub(crate) fn slow(delay: Duration) -> Self {
+        Self { delay, ..Self::default() }
+    }
+
+    /// From now on no sync succeeds.
+    pub(crate) fn break_down(&self) {
+        self.broken.store(true, Ordering::Release);
     }
 }
 
-impl Fs for SlowFs {
+impl Fs for Disk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         OsFs.create_dir_all(dir)
     }
@@ -27,11 +37,11 @@ impl Fs for SlowFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(SlowFile { file: OsFs.create(path)?, delay: self.delay }))
+        Ok(Arc::new(DiskFile { file: OsFs.create(path)?, disk: self.clone() }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(SlowFile { file: OsFs.open(path)?, delay: self.delay }))
+        Ok(Arc::new(DiskFile { file: OsFs.open(path)?, disk: self.clone() }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -51,12 +61,12 @@ impl Fs for SlowFs {
     }
 }
 
-struct SlowFile {
+struct DiskFile {
     file: Arc<dyn File>,
-    delay: Duration,
+    disk: Disk,
 }
 
-impl File for SlowFile {
+impl File for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset)
     }
@@ -66,7 +76,10 @@ impl File for SlowFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        std::thread::sleep(self.delay);
+        std::thread::sleep(self.disk.delay);
+        if self.disk.broken.load(Ordering::Acquire) {
+            return Err(io::Error::other("the disk is broken"));
+        }
         self.file.sync_data()
     }
 
