@@ -7,11 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use runstream::cli::client::Client;
 use runstream::cli::tail::{Tail, TailArgs, TailError, with_credential};
-use runstream::clock::{Clock, Sleep, UnixMs};
+use runstream::clock::{Clock, Sleep, SystemClock, UnixMs};
 use runstream::dial::TcpDial;
 use runstream::domain::execution::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::stage::Stage;
 
 /// Pauses between attempts pass at once; the deadline for silence never comes.
 struct Hasty;
@@ -216,4 +218,76 @@ fn without_a_credential_it_says_what_to_give() {
     let args = TailArgs { key: None, ..args("http://localhost:1", None) };
     let refused = with_credential(client, &args).err().unwrap();
     assert!(refused.to_string().contains("RUNSTREAM_API_KEY"), "{refused}");
+}
+
+/// Standard output that a test can look into while the command runs.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    async fn until(&self, wanted: &str) {
+        for _ in 0..3_000 {
+            if self.text() == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?} is not {wanted:?}", self.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_follows_a_real_run_over_a_restart_of_the_server() {
+    let mut stage = Stage::start_with(Arc::new(SystemClock), |settings| {
+        settings.engine.late_events = Duration::from_millis(300);
+    })
+    .await;
+    let organization = stage.organization("rosa").await;
+    let (out, notes) = (Shared::default(), Shared::default());
+    let following = tokio::spawn({
+        let args = TailArgs { key: Some(organization.key.clone()), ..args(&stage.url(), None) };
+        let (mut out, mut notes) = (out.clone(), notes.clone());
+        async move {
+            let dial = Arc::new(TcpDial { timeout: Duration::from_secs(5) });
+            let client = with_credential(Client::new(dial, &args.url).unwrap(), &args).unwrap();
+            let tail = Tail { client: &client, clock: &SystemClock, out: &mut out, notes: &mut notes };
+            tail.run(&args).await.unwrap()
+        }
+    });
+    // There is no run yet: it waits for the first.
+    notes.until("no run yet, waiting for the first\n").await;
+    let run = organization.open().await;
+    run.log("\u{1b}[31mred\u{1b}[39m 🕯").await;
+    out.until("\u{1b}[31mred\u{1b}[39m 🕯\n").await;
+    stage.restart().await;
+    run.log("after the restart").await;
+    out.until("\u{1b}[31mred\u{1b}[39m 🕯\nafter the restart\n").await;
+    run.end("FAILED").await;
+    assert_eq!(following.await.unwrap(), Some(Status::Failed));
+    assert_eq!(out.text(), "\u{1b}[31mred\u{1b}[39m 🕯\nafter the restart\n");
+    assert!(notes.text().contains(&format!("following {}\n", run.task)), "{}", notes.text());
+
+    let stored = TailArgs {
+        key: Some(organization.key.clone()),
+        no_follow: true,
+        from: 13,
+        ..args(&stage.url(), Some(&run.task))
+    };
+    let (status, printed, _) = tail(&stored).await;
+    assert_eq!((status.unwrap(), printed.as_str()), (Some(Status::Failed), " 🕯\nafter the restart\n"));
 }

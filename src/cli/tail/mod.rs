@@ -300,7 +300,7 @@ impl Tail<'_> {
         self.out.write_all(text.as_bytes())
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Cut> {
+    async fn get(&mut self, path: &str) -> Result<Value, Cut> {
         let answer = self.client.call(Method::GET, path, None).await?;
         if answer.status.is_success() { Ok(answer.body) } else { Err(judge(&answer)) }
     }
