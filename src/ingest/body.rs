@@ -290,7 +290,7 @@ mod tests {
 
     fn reception(budget_bytes: usize) -> Reception {
         let budget = Budget::new(budget_bytes, Duration::from_millis(20));
-        Reception { budget, timeout: Duration::from_millis(200), heavy: Semaphore::new(1) }
+        Reception { budget, timeout: Duration::from_secs(2), heavy: Semaphore::new(1) }
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {

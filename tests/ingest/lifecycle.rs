@@ -205,7 +205,7 @@ async fn a_setup_whose_client_is_gone_is_taken_back() {
     }
     // Each was either answered before the end was seen, or is taken back: none stays that nobody asked twice for.
     let mut left = u64::MAX;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         left = site.runs(&reporter).await;
         if left == 1 {

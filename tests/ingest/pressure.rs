@@ -26,7 +26,7 @@ async fn announced(site: &Site, reporter: &Reporter, length: usize) -> Wire {
         format!("{head}\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n", reporter.key).as_bytes(),
     )
     .await;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if site.door.budget().used_bytes() > before {
             return wire;
         }
@@ -56,7 +56,7 @@ async fn without_room_a_request_is_refused_with_a_time_to_come_back_and_its_run_
     let other = site.set_up(&neighbour).await;
     site.post_bytes(&neighbour.key, "event", &[], &padded(&other, "y", 400_000)).await.accepted();
     drop(slow);
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if site.door.budget().used_bytes() == 0 {
             break;
         }
