@@ -3,6 +3,7 @@
 mod cuts;
 mod damage;
 mod full;
+mod golden;
 mod world;
 
 use std::sync::Arc;
