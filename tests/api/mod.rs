@@ -6,6 +6,7 @@ mod bodies;
 mod document;
 mod executions;
 mod expectations;
+mod failing;
 mod headers;
 mod keys;
 mod logs;

@@ -1,5 +1,7 @@
 //! Signing up, in and out.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use serde_json::json;
 
@@ -78,38 +80,25 @@ pub(super) async fn log_in(
     Valid(form): Valid<LogIn>,
 ) -> Reply<SignedIn> {
     let tried = lockout::begin(&app, &form.email, LOGIN_FAILED).await?;
-    let checked = check_password(&app, &tried.subject, form.password).await;
-    let (user, correct) = match checked {
+    let (user, correct) = match check_password(&app, &tried.subject, form.password).await {
         Ok(checked) => checked,
-        Err(failure) => {
-            take_back(&app, &tried.subject).await?;
-            return Err(failure);
-        }
+        Err(failure) => return Err(take_back(&app, &tried.subject, failure).await),
     };
-    let now_ms = app.now_ms();
     let user = match user {
         Some(user) if correct => user,
         refused => {
             if let Some(user) = refused {
-                audit_failure(&app, &Actor { org: user.org, user: user.id, ip, now_ms }, &user, tried.last)
-                    .await?;
+                let actor = Actor { org: user.org, user: user.id, ip, now_ms: app.now_ms() };
+                audit_failure(&app, &actor, &user, tried.last).await?;
             }
             return Err(invalid_credentials());
         }
     };
-    if user.status == AccountStatus::Suspended {
-        take_back(&app, &tried.subject).await?;
-        let message = "This account is suspended; ask an administrator";
-        return Err(Failure::new(Kind::Forbidden, "Account suspended", message));
+    match let_in(&app, user, ip, &tried.subject).await {
+        Ok(signed_in) => Ok(ok(signed_in).secret()),
+        // The password was right: whatever else is wrong, this was no guess.
+        Err(failure) => Err(take_back(&app, &tried.subject, failure).await),
     }
-    let token = issue(&app, &user, LOGIN_FAILED)?;
-    let organization = app.store.organization(user.org).await.map_err(failed(LOGIN_FAILED))?;
-    let actor = Actor { org: user.org, user: user.id, ip, now_ms };
-    let audit = actor.did("auth.login", ("user", user.id), &json!({ "email": user.email }));
-    let recorded = app.store.login_succeeded(user.id, &tried.subject, now_ms, audit).await;
-    recorded.map_err(failed(LOGIN_FAILED))?;
-    let organization = organization.map(|organization| organization.name);
-    Ok(ok(SignedIn::new(token.token, user, organization)).secret())
 }
 
 pub(super) async fn show_me(State(app): State<App>, Viewer(caller): Viewer) -> Reply<Data<Me>> {
@@ -156,8 +145,29 @@ async fn audit_failure(app: &App, actor: &Actor, user: &User, locks: bool) -> Re
     Ok(())
 }
 
-async fn take_back(app: &App, subject: &str) -> Result<(), Failure> {
-    app.store.undo_login(subject).await.map_err(failed(LOGIN_FAILED))
+/// What follows the right password.
+async fn let_in(app: &App, user: User, ip: IpAddr, subject: &str) -> Result<SignedIn, Failure> {
+    if user.status == AccountStatus::Suspended {
+        let message = "This account is suspended; ask an administrator";
+        return Err(Failure::new(Kind::Forbidden, "Account suspended", message));
+    }
+    let token = issue(app, &user, LOGIN_FAILED)?;
+    let organization = app.store.organization(user.org).await.map_err(failed(LOGIN_FAILED))?;
+    let now_ms = app.now_ms();
+    let actor = Actor { org: user.org, user: user.id, ip, now_ms };
+    let audit = actor.did("auth.login", ("user", user.id), &json!({ "email": user.email }));
+    let recorded = app.store.login_succeeded(user.id, subject, now_ms, audit).await;
+    recorded.map_err(failed(LOGIN_FAILED))?;
+    let organization = organization.map(|organization| organization.name);
+    Ok(SignedIn::new(token.token, user, organization))
+}
+
+/// Takes back the count of a try that was no wrong guess; returns what to answer.
+async fn take_back(app: &App, subject: &str, failure: Failure) -> Failure {
+    match app.store.undo_login(subject).await {
+        Ok(()) => failure,
+        Err(error) => failed(LOGIN_FAILED)(error),
+    }
 }
 
 fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Failure> {

@@ -1,0 +1,238 @@
+//! What clients hear when the store fails: the endpoint's own 500, without a word about why; 503 where a credential
+//! cannot be checked or there is no room. The door alone, over a store with a switch.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use runstream::access::{Access, AccessSettings, PasswordSettings, Passwords, Secrets};
+use runstream::actors::feed::{Delivery, Frame};
+use runstream::actors::finish::FinishPipeline;
+use runstream::actors::{Engine, EngineSettings};
+use runstream::api::{ApiSettings, App, Parts, router};
+use runstream::clock::{Clock, ManualClock};
+use runstream::domain::id::OrgId;
+use runstream::fs::OsFs;
+use runstream::http::{Body, Peer, full};
+use runstream::store::contract::{Store, StoreError, StoreResult};
+use runstream::store::lsm::{LsmSettings, LsmStore};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::support::site::{NOW_MS, PASSWORD};
+
+/// What the store says when it fails; nobody outside may read it.
+const INTERNALS: &str = "disk sda1 at 10.0.0.7 is gone";
+
+/// A store one of whose methods may fail.
+struct Switched<S: ?Sized> {
+    inner: Arc<S>,
+    failing: Mutex<Option<(&'static str, StoreError)>>,
+}
+
+impl<S: ?Sized> Switched<S> {
+    fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    async fn around<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = StoreResult<T>> + Send,
+    ) -> StoreResult<T> {
+        let failing = self.failing.lock().unwrap().clone();
+        match failing {
+            Some((failing, error)) if failing == method => Err(error),
+            _ => call.await,
+        }
+    }
+}
+
+runstream::decorate_store!(Switched);
+
+struct Nobody;
+
+impl Delivery for Nobody {
+    fn has_viewers(&self, _org: OrgId) -> bool {
+        false
+    }
+
+    fn deliver(&self, _org: OrgId, _frames: &[Frame]) {}
+}
+
+/// The door over a store that does what it is told.
+struct Door {
+    router: axum::Router,
+    store: Arc<Switched<LsmStore>>,
+    clock: ManualClock,
+    _folder: tempfile::TempDir,
+}
+
+impl Door {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(NOW_MS);
+        let lsm = LsmStore::open(LsmSettings::at(folder.path()), Arc::new(OsFs)).await.unwrap();
+        let store = Arc::new(Switched { inner: Arc::new(lsm), failing: Mutex::default() });
+        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+        let time: Arc<dyn Clock> = Arc::new(clock.clone());
+        let pipeline = FinishPipeline::new(Vec::new());
+        let settings = EngineSettings::default();
+        let engine =
+            Engine::start(Arc::clone(&shared), Arc::clone(&time), Arc::new(Nobody), pipeline, settings);
+        let passwords = PasswordSettings { memory_kib: 64, passes: 1, ..PasswordSettings::default() };
+        let access = Access::new(
+            Arc::clone(&store) as _,
+            Arc::clone(&time),
+            &Secrets::generate(),
+            AccessSettings::default(),
+        );
+        let app = App::new(Parts {
+            store: shared,
+            clock: time,
+            engine: engine.await.unwrap(),
+            access,
+            passwords: Passwords::new(passwords).unwrap(),
+            settings: ApiSettings::default(),
+            metrics: Box::new(String::new),
+            document: Bytes::new(),
+        });
+        Self { router: router(app), store, clock, _folder: folder }
+    }
+
+    fn fail(&self, method: &'static str, error: StoreError) {
+        *self.store.failing.lock().unwrap() = Some((method, error));
+    }
+
+    fn mend(&self) {
+        *self.store.failing.lock().unwrap() = None;
+    }
+
+    async fn ask(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
+        // Fresh tiers and caches for each request.
+        self.clock.advance(std::time::Duration::from_secs(61));
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(full(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        let mut request = request.unwrap();
+        request.extensions_mut().insert(Peer(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("sda1"), "internals are told: {body:?}");
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    async fn sign_up(&self, name: &str) -> (u16, Value) {
+        let form = json!({
+            "email": format!("{name}@pinewood.test"), "password": PASSWORD, "name": name, "organizationName": "Pinewood",
+        });
+        self.ask(Method::POST, "/api/auth/signup", "", Some(&form)).await
+    }
+
+    async fn log_in(&self, password: &str) -> (u16, Value) {
+        let body = json!({ "email": "rosa@pinewood.test", "password": password });
+        self.ask(Method::POST, "/api/auth/login", "", Some(&body)).await
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable(INTERNALS.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_endpoint_has_its_own_failure() {
+    let door = Door::open().await;
+    let token = door.sign_up("rosa").await.1["token"].as_str().unwrap().to_owned();
+    let key = door.ask(Method::POST, "/api/auth/api-keys", &token, None).await.1["data"]["id"].clone();
+    let key = format!("/api/auth/api-keys/{}", key.as_str().unwrap());
+    let project = json!({ "name": "Web Shop" });
+    let (get, post) = (Method::GET, Method::POST);
+    for (failing, method, path, body, error) in [
+        ("organization", &get, "/api/auth/me", None, "Failed to fetch user info"),
+        ("member_count", &get, "/api/auth/me", None, "Failed to fetch user info"),
+        ("revoke_token", &post, "/api/auth/logout", None, "Logout failed"),
+        ("create_key", &post, "/api/auth/api-keys", None, "Failed to create API key"),
+        ("keys_of", &get, "/api/auth/api-keys", None, "Failed to list API keys"),
+        ("key", &Method::DELETE, key.as_str(), None, "Failed to revoke API key"),
+        ("revoke_key", &Method::DELETE, key.as_str(), None, "Failed to revoke API key"),
+        ("projects", &get, "/api/projects", None, "Failed to fetch projects"),
+        ("create_project", &post, "/api/projects", Some(&project), "Failed to create project"),
+        ("project", &get, "/api/projects/690a11b2c3d4e5f607182930", None, "Failed to fetch project"),
+    ] {
+        for cause in [unavailable(), StoreError::Damaged(INTERNALS.to_owned())] {
+            door.fail(failing, cause);
+            let (status, answer) = door.ask(method.clone(), path, &token, body).await;
+            assert_eq!((status, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
+            assert_eq!(answer["success"], false);
+        }
+        door.fail(failing, StoreError::Full(INTERNALS.to_owned()));
+        let (status, answer) = door.ask(method.clone(), path, &token, body).await;
+        assert_eq!((status, &answer["error"]), (503, &json!("Service unavailable")), "{failing}");
+    }
+    door.mend();
+    assert_eq!(door.ask(Method::GET, "/api/auth/me", &token, None).await.0, 200, "nothing was revoked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_up_fails_whole_and_may_be_tried_again() {
+    let door = Door::open().await;
+    for failing in ["user_by_email", "sign_up"] {
+        door.fail(failing, unavailable());
+        let (status, answer) = door.sign_up("rosa").await;
+        assert_eq!((status, &answer["error"]), (500, &json!("Signup failed")), "{failing}");
+    }
+    door.mend();
+    assert_eq!(door.sign_up("rosa").await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_could_not_be_checked_is_no_failed_try() {
+    let door = Door::open().await;
+    door.sign_up("rosa").await;
+    for failing in ["begin_login", "user_by_email", "organization", "login_succeeded"] {
+        door.fail(failing, unavailable());
+        let (status, answer) = door.log_in(PASSWORD).await;
+        assert_eq!((status, &answer["error"]), (500, &json!("Login failed")), "{failing}");
+    }
+    for failing in ["user_by_email", "login_succeeded"] {
+        door.fail(failing, unavailable());
+        for _ in 0..6 {
+            assert_eq!(door.log_in(PASSWORD).await.0, 500);
+        }
+    }
+    door.mend();
+    assert_eq!(door.log_in(PASSWORD).await.0, 200, "not locked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_be_checked_is_not_let_in() {
+    let door = Door::open().await;
+    let token = door.sign_up("rosa").await.1["token"].as_str().unwrap().to_owned();
+    for failing in ["is_token_revoked", "user"] {
+        door.fail(failing, unavailable());
+        let (status, answer) = door.ask(Method::GET, "/api/projects", &token, None).await;
+        assert_eq!((status, &answer["error"]), (503, &json!("Service unavailable")), "{failing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_tells_that_the_store_is_down_and_that_it_is_back() {
+    let door = Door::open().await;
+    let health = async || door.ask(Method::GET, "/health", "", None).await;
+    assert_eq!(health().await.0, 200);
+    door.fail("probe", unavailable());
+    let (status, body) = health().await;
+    assert_eq!((status, &body["status"]), (503, &json!("degraded")));
+    let checks = json!({ "database": "unhealthy", "redis": "healthy", "rabbitmq": "healthy" });
+    assert_eq!((&body["checks"], body.get("error")), (&checks, None));
+    door.mend();
+    assert_eq!(health().await.0, 200);
+}
