@@ -9,6 +9,9 @@ use url::form_urlencoded;
 /// What stands where a secret was.
 pub const MASK: &str = "****";
 
+/// How often user-info is looked for in what is left of an address.
+const ROUNDS_MAX: usize = 8;
+
 /// Parts of a parameter's name (without separators, lower case) that mark its value as a credential.
 const TELLING_PARTS: [&str; 11] = [
     "token",
@@ -90,9 +93,23 @@ fn is_credential(parameter: &str) -> bool {
     TELLING_NAMES.contains(&plain.as_str()) || TELLING_PARTS.iter().any(|part| plain.contains(part))
 }
 
+/// Removes user-info until there is none: what is left may again read as an address with some. An address that is made
+/// of nothing else is masked whole.
+fn strip_user_info(address: &str) -> Cow<'_, str> {
+    let mut stripped = strip_once(address);
+    for _ in 0..ROUNDS_MAX {
+        let again = strip_once(&stripped);
+        if again == stripped {
+            return stripped;
+        }
+        stripped = Cow::Owned(again.into_owned());
+    }
+    Cow::Borrowed(MASK)
+}
+
 /// Removes user-info from the text itself, so that the rest stays as it was written; if a browser would still see
 /// user-info in it, the address is written anew without it.
-fn strip_user_info(address: &str) -> Cow<'_, str> {
+fn strip_once(address: &str) -> Cow<'_, str> {
     if !address.contains('@') {
         return Cow::Borrowed(address);
     }
@@ -113,8 +130,9 @@ fn strip_user_info(address: &str) -> Cow<'_, str> {
 /// `user:password@host/path`. `git@host:path` has nothing to hide.
 fn strip_unusual(address: &str) -> Cow<'_, str> {
     match without_parsed_user_info(address) {
-        Cow::Borrowed(same) => match same.split_once('@') {
-            Some((head, rest)) if head.contains(':') && !head.contains('/') => Cow::Borrowed(rest),
+        // The last one counts: a password may hold others.
+        Cow::Borrowed(same) => match same.split('/').next().and_then(|head| head.rsplit_once('@')) {
+            Some((head, _)) if head.contains(':') => Cow::Borrowed(same.get(head.len() + 1..).unwrap_or("")),
             _ => Cow::Borrowed(same),
         },
         rewritten => rewritten,
@@ -185,6 +203,13 @@ mod tests {
         ] {
             check(sent, sent);
         }
+    }
+
+    #[test]
+    fn a_password_with_an_at_sign_is_removed_whole() {
+        check("user:pa@ss@host/path", "host/path");
+        check(":@:@", "");
+        check("a:b@//c:d@host/path", "//host/path");
     }
 
     proptest! {
