@@ -11,7 +11,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::edge::Scissors;
 use crate::access::Caller;
 use crate::domain::id::OrgId;
-use crate::telemetry;
 
 /// One session of the library, from its first request on; lives in that request's extensions.
 pub(super) struct Session {
@@ -89,7 +88,6 @@ impl Viewers {
         let viewer = Viewer { socket: socket.clone(), caller, session: session.clone() };
         self.by_socket.insert(socket.id, Arc::new(viewer));
         *membership = Membership::Member(org);
-        metrics::gauge!(telemetry::name::LIVE_SOCKETS).increment(1.0);
         Ok(())
     }
 
@@ -104,7 +102,6 @@ impl Viewers {
                 *watching = watching.saturating_sub(1);
             }
             self.per_organization.remove_if(&org, |_, watching| *watching == 0);
-            metrics::gauge!(telemetry::name::LIVE_SOCKETS).decrement(1.0);
         }
     }
 
