@@ -154,9 +154,10 @@ pub const LIVE_PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const LIVE_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a polling answer and of anything a live viewer may send; announced as `maxPayload`.
 pub const LIVE_PAYLOAD_BYTES_MAX: u32 = 1_000_000;
-/// Frames that wait for one viewer; further ones are dropped for that viewer alone. Frames are shared by all viewers
-/// of an organization, so viewers that stall together hold them once.
-pub const LIVE_QUEUE_FRAMES: usize = 128;
+/// Frames that wait for one viewer; further ones are dropped for that viewer alone. Enough for a polling viewer between
+/// two polls while many runs are printing. Frames are shared by all viewers of an organization, so viewers that stall
+/// together hold them once.
+pub const LIVE_QUEUE_FRAMES: usize = 256;
 /// A connection that has not proved who it is by then is dropped.
 pub const LIVE_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Connections that may be in that state at the same time.

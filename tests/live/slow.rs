@@ -120,9 +120,10 @@ async fn a_polling_viewer_that_does_not_poll_holds_one_queue_and_gets_answers_of
         channel.log(org, "run", frame * chunk.len() as u64, &chunk);
     }
     let counts = channel.live.frame_counts();
-    assert_eq!((counts.sent, counts.dropped), (128, 872));
+    let queue = limits::LIVE_QUEUE_FRAMES;
+    assert_eq!((counts.sent, counts.dropped), (queue as u64, 1_000 - queue as u64));
     let mut frames = 0;
-    while frames < 128 {
+    while frames < queue {
         let (status, body) = http(&channel, "GET", &query, "").await;
         assert_eq!(status, 200, "after {frames} frames: {body}");
         assert!(body.len() <= limits::LIVE_PAYLOAD_BYTES_MAX as usize, "{}", body.len());
