@@ -16,6 +16,7 @@ mod ingest;
 mod live;
 mod measure;
 mod memory;
+mod playwright;
 mod power;
 mod server;
 mod sse;

@@ -5,4 +5,5 @@ mod channel;
 mod frames;
 mod handshake;
 mod rights;
+mod served;
 mod slow;

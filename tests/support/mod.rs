@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod held;
 pub(crate) mod node;
 pub(crate) mod process;
+pub(crate) mod reports;
 pub(crate) mod runs;
 pub(crate) mod site;
 pub(crate) mod stage;
