@@ -56,14 +56,16 @@ enum Done {
     Folded(Option<Due>),
 }
 
-/// Starts the background work of `engine`; closed runs that the process before did not fold are due at once.
+/// Starts the background work of `engine`; closed runs that the process before did not fold are due when
+/// the time for late events is over, counted from now.
 pub(super) async fn start(
     engine: &Engine,
     pipeline: FinishPipeline,
     inbox: UnboundedReceiver<FinishedRun>,
 ) -> Result<(), EngineError> {
     let closed = unsettled(&engine.deps).await?.into_iter().filter(|run| run.state == RunState::Closed);
-    let due = closed.map(|run| Due { due_ms: 0, org: run.org, execution: run.execution }).collect();
+    let due_ms = engine.deps.clock.now_ms().saturating_add(millis(engine.deps.settings.late_events));
+    let due = closed.map(|run| Due { due_ms, org: run.org, execution: run.execution }).collect();
     let stopped = engine.housekeeper.stopped.subscribe();
     let keeping = Keeping {
         engine: engine.clone(),

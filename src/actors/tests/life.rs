@@ -72,6 +72,19 @@ async fn events_are_taken_for_a_quarter_of_a_minute_after_the_teardown() {
 }
 
 #[tokio::test]
+async fn a_restart_leaves_late_events_their_time() {
+    let rig = Rig::new().await;
+    let run = rig.open().await;
+    rig.tear_down(&run, true).await.unwrap();
+    let rig = rig.restart().await;
+    rig.pass(Duration::from_secs(5)).await;
+    rig.send(&run, rig.line(1, "late")).await.unwrap();
+    rig.until(|| async { rig.store.run_state(rig.org, run.execution).await.unwrap().is_none() }).await;
+    assert_eq!(rig.text(&run).await, "late\n");
+    assert_eq!(rig.send(&run, rig.line(2, "too late")).await, Err(EngineError::SessionNotFound));
+}
+
+#[tokio::test]
 async fn a_session_slides_and_then_ends_as_an_orphan() {
     let rig = Rig::new().await;
     let (run, silent) = (rig.open().await, rig.open().await);
