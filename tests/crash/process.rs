@@ -86,7 +86,7 @@ impl Deployment {
     /// Starts a server on an empty data folder and waits until it is healthy.
     pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = lasting_port();
         let child = spawn(data.path(), port);
         let client =
             Client::new(Arc::new(TcpDial { timeout: START_TIMEOUT }), &format!("http://127.0.0.1:{port}"))
@@ -182,6 +182,13 @@ impl Deployment {
         let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
     }
+}
+
+/// A port that nobody takes while the server is dead: a free one below those that the system hands out by itself, to
+/// listeners of other tests and to every client.
+fn lasting_port() -> u16 {
+    let mut candidates = std::iter::repeat_with(|| rand::random_range(10_000..32_000));
+    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn spawn(data: &std::path::Path, port: u16) -> Child {
