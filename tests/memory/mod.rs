@@ -23,8 +23,14 @@ const BESIDE_BYTES: u64 = 96 << 20;
 const CLIENTS: usize = 64;
 const PUSHING: Duration = Duration::from_secs(8);
 
+#[test]
+fn clients_that_push_into_a_slow_disk_wait_or_are_refused_and_memory_stays_bounded() {
+    crate::support::alone::run_alone("memory::pushing_into_a_slow_disk");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_push_into_a_slow_disk_wait_or_are_refused_and_memory_stays_bounded() {
+#[ignore = "measures its process: run alone by the test above"]
+async fn pushing_into_a_slow_disk() {
     let data = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.server.port = 0;

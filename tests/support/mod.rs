@@ -1,6 +1,7 @@
 //! What several test modules use.
 
 pub(crate) mod account;
+pub(crate) mod alone;
 pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod held;
