@@ -65,7 +65,8 @@ async fn one(account: &Account, run: &Run, totals: &mut Totals) {
         let lines = sent.lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         assert!(text.contains(&lines), "{}: the lines of {} are torn apart", run.task, sent.test);
         assert_eq!(tests.get(&sent.test), Some(&1), "{}: attempts of {}", run.task, sent.test);
-        if run.in_order {
+        // A batch that its reporter gave up may still be on its way when the next one arrives.
+        if run.in_order && sent.fate == Fate::Acknowledged {
             assert!(places[0] >= last_place, "{}: {} stands before an earlier batch", run.task, sent.test);
             last_place = places[0];
         }
