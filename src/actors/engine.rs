@@ -327,9 +327,14 @@ impl Engine {
         let entry = match known {
             Some(entry) => entry,
             None => {
-                let stored = self.deps.store.session(session).await?;
-                let running = stored.filter(|stored| stored.status == SessionStatus::Running);
-                let Session { org, execution, .. } = running.ok_or(EngineError::SessionNotFound)?;
+                let stored = self.deps.store.session(session).await?.ok_or(EngineError::SessionNotFound)?;
+                let Session { org, execution, status, .. } = stored;
+                // A finished one still takes late events until its run is settled; its actor knows for how long.
+                let is_over = status != SessionStatus::Running
+                    && self.deps.store.run_state(org, execution).await?.is_none();
+                if is_over {
+                    return Err(EngineError::SessionNotFound);
+                }
                 let entry = SessionEntry { org, execution };
                 self.deps.directory.sessions.insert(session, entry);
                 entry

@@ -11,7 +11,7 @@ use targets::body;
 const ROUNDS: u64 = 2_000;
 
 /// A small generator of numbers (SplitMix64).
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
@@ -21,13 +21,13 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound.max(1) as u64).unwrap()
     }
 }
 
 /// Changes `input` in one to four places: bits, bytes, cuts, repetitions, and pieces that mean something in JSON.
-fn mutate(input: &mut Vec<u8>, numbers: &mut Numbers) {
+pub(crate) fn mutate(input: &mut Vec<u8>, numbers: &mut Numbers) {
     const PIECES: [&[u8]; 16] = [
         b"\"",
         b"\\",

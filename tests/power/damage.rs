@@ -6,6 +6,7 @@ use runstream::store::contract::{Executions, StoreError};
 
 use super::open;
 use super::world::World;
+use crate::fuzz::{Numbers, mutate};
 use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 
 /// Runs in several files: open, closed, with long and short segments. Ended in good order.
@@ -122,4 +123,40 @@ async fn a_lost_block_and_a_lost_file_are_reported() {
     let copy = world.copy();
     runstream::fs::Fs::remove(&copy, &first).unwrap();
     assert_eq!(damaged_runs(&copy, &reporters, "the first file is gone").await, 4);
+}
+
+/// The journal's reader on files that were changed anywhere, cut, repeated and torn apart: it does not panic, and what
+/// it serves was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_were_changed_anyhow_are_never_served_altered() {
+    let (world, reporters) = written().await;
+    let files = world.files();
+    for round in 0..600 {
+        let mut numbers = Numbers(round);
+        let (path, bytes) = &files[numbers.below(files.len())];
+        let mut changed = bytes.clone();
+        mutate(&mut changed, &mut numbers);
+        // A file that lost its whole end at once, seal and all, looks like one that was never written to.
+        changed.resize(bytes.len(), 0);
+        let copy = world.copy();
+        copy.overwrite(path, changed);
+        let store = match open(&copy) {
+            Ok(store) => store,
+            Err(StoreError::Damaged(_)) => continue,
+            Err(error) => panic!("round {round}: {error}"),
+        };
+        let report = store.recovery();
+        let is_reported = report.torn_bytes > 0 || !report.damaged.is_empty();
+        for reporter in &reporters {
+            match store.whole_text(reporter.org(), reporter.id()).await {
+                Ok(Some(page)) if page.text == reporter.text => {}
+                Ok(Some(page)) => {
+                    assert!(reporter.text.starts_with(&page.text), "round {round}: altered");
+                    assert!(is_reported, "round {round}: short, and nobody said so: {report:?}");
+                }
+                Err(StoreError::Damaged(_)) => assert!(is_reported, "round {round}: {report:?}"),
+                other => panic!("round {round}: {other:?}"),
+            }
+        }
+    }
 }
