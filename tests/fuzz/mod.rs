@@ -3,9 +3,11 @@
 
 mod targets {
     pub(super) mod body;
+    pub(super) mod cursor;
+    pub(super) mod journal;
 }
 
-use targets::body;
+use targets::{body, cursor, journal};
 
 /// Inputs tried for each seed.
 const ROUNDS: u64 = 2_000;
@@ -88,4 +90,25 @@ fn run(seeds: &[&[u8]], target: fn(&[u8])) {
 fn bodies() {
     let seeds: Vec<Vec<u8>> = body::SEEDS.iter().map(|seed| [&[40], seed.as_bytes()].concat()).collect();
     run(&seeds.iter().map(Vec::as_slice).collect::<Vec<_>>(), body::run);
+}
+
+#[test]
+fn cursors() {
+    run(&cursor::SEEDS.map(str::as_bytes), cursor::run);
+}
+
+/// A store is opened for each input, so there are few; the reader alone meets more of them in `power::damage`.
+#[test]
+fn journals() {
+    let golden = include_str!("../golden/journal.v1.hex");
+    let (pairs, _) = golden.trim().as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    let seed: Vec<u8> = pairs.iter().map(byte).collect();
+    journal::run(&seed);
+    for round in 0..40 {
+        let mut numbers = Numbers(round);
+        let mut input = seed.clone();
+        mutate(&mut input, &mut numbers);
+        journal::run(&input);
+    }
 }
