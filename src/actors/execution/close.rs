@@ -35,7 +35,9 @@ impl Run {
         if let Some(closed) = &state.closure {
             let ended = closed.sessions.iter().find(|ended| ended.session == request.session);
             return match ended {
-                Some(ended) if !closed.completeness.orphaned => Ok(TornDown { task, status: ended.answered }),
+                Some(ended) if !closed.completeness.orphaned && ended.expires_ms > now_ms => {
+                    Ok(TornDown { task, status: ended.answered })
+                }
                 _ => Err(EngineError::SessionNotFound),
             };
         }
