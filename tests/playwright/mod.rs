@@ -56,7 +56,7 @@ async fn run_playwright(site: &Site, org: &Org) -> Reported {
     Reported { truth: Truth::of(&read(truth)), record: read(record) }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_runner_says_is_what_is_stored_and_what_is_seen() {
     let site = Site::start().await;
     let org = site.org("alice").await;
