@@ -20,7 +20,7 @@ const KILLS_LONG: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
-    let kills = if process::long_mode() { KILLS_LONG } else { KILLS };
+    let kills = if crate::support::long_mode() { KILLS_LONG } else { KILLS };
     let seed: u64 = rand::random();
     println!("seed {seed}, {kills} kills");
     let mut dice = StdRng::seed_from_u64(seed);

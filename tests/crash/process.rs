@@ -15,12 +15,6 @@ use tokio::process::{Child, Command};
 /// How long a start may take before the test gives up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether the longer modes were asked for.
-#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the program")]
-pub(crate) fn long_mode() -> bool {
-    std::env::var("RUNSTREAM_TEST_LONG").is_ok_and(|value| value == "1")
-}
-
 /// A server that survives its own death.
 pub(crate) struct Deployment {
     data: tempfile::TempDir,

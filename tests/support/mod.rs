@@ -11,3 +11,9 @@ pub(crate) mod reports;
 pub(crate) mod runs;
 pub(crate) mod site;
 pub(crate) mod stage;
+
+/// Whether the longer modes were asked for.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the program")]
+pub(crate) fn long_mode() -> bool {
+    std::env::var("RUNSTREAM_TEST_LONG").is_ok_and(|value| value == "1")
+}

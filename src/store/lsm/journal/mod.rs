@@ -24,8 +24,8 @@ use std::thread::JoinHandle;
 pub(crate) use file::Place;
 pub(crate) use frame::{Key, Kind};
 pub(crate) use queue::Record;
-pub(crate) use recovery::Event;
 pub use recovery::{DamagedRange, RecoveryReport};
+pub(crate) use recovery::{Event, Reach};
 pub use settings::JournalSettings;
 
 use file::{Files, path_of};
@@ -57,12 +57,14 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Reads what is there, telling `tell` in order, and starts the writer. Files below number `first` are not needed.
+    /// Reads what is there, telling `tell` in order, and starts the writer. Files below number `first` are not needed;
+    /// what `reach` says was durable has to be there.
     pub(crate) fn open(
         fs: Arc<dyn Fs>,
         settings: JournalSettings,
         failure: Arc<FailureLatch>,
         first: u32,
+        reach: Option<Reach>,
         tell: &mut dyn FnMut(Event<'_>) -> StoreResult<()>,
     ) -> StoreResult<(Self, RecoveryReport)> {
         let unusable =
@@ -72,7 +74,7 @@ impl Journal {
             fs.sync_dir(parent).map_err(unusable)?;
         }
         let files = Files::default();
-        let (next, report) = recovery::recover(fs.as_ref(), &settings.dir, first, &files, tell)?;
+        let (next, report) = recovery::recover(fs.as_ref(), &settings.dir, first, reach, &files, tell)?;
         let (queue, counters) = (Queue::default(), Counters::default());
         let shared = Arc::new(Shared { fs, settings, failure, queue, files, counters });
         let writer = Writer::new(Arc::clone(&shared), next);
@@ -126,6 +128,13 @@ impl Journal {
         )]
         let reserve = (self.shared.settings.reserve_bytes as f64 * share) as u64;
         self.shared.check_space(reserve)
+    }
+
+    /// How far it is durable; `None` while there is nothing in it.
+    pub(crate) fn reach(&self) -> Option<Reach> {
+        let files = self.shared.files.all();
+        let last = files.iter().rev().find(|file| file.bytes() > frame::HEAD_BYTES as u64)?;
+        Some(Reach { file: last.head.number, bytes: u32::try_from(last.bytes()).unwrap_or(u32::MAX) })
     }
 
     /// The oldest sealed files of which nothing is needed, up to the first that is still needed: their numbers.

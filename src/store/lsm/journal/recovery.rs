@@ -1,8 +1,11 @@
 //! Reading the journal back at start: every file once, in order, checked while it is read.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::file::{Files, JournalFile, Place, number_of, path_of, read_full};
 use super::frame::{FORMAT, FRAME_HEAD_BYTES, FileHead, HEAD_BYTES, Key, Kind, saturated};
@@ -22,7 +25,8 @@ pub struct RecoveryReport {
     pub bytes: u64,
     /// Whole records found.
     pub records: u64,
-    /// Bytes that a cut-off write left at the end; nothing of them was ever acknowledged.
+    /// Bytes that a cut-off write left at the end. Nothing of them was acknowledged, unless the disk damaged what was
+    /// written in the last seconds before a crash: the two look the same.
     pub torn_bytes: u64,
     /// Records of which one of the two heads was damaged, and the other good.
     pub repaired: u64,
@@ -34,6 +38,16 @@ pub struct RecoveryReport {
     pub clean: bool,
     /// How long it took.
     pub took: Duration,
+}
+
+/// How far the journal was durable at some moment, as the rows remember it. Whatever is missing below it is lost, and
+/// does not pass for something that was never written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Reach {
+    /// Number of the last file that held anything.
+    pub(crate) file: u32,
+    /// Bytes of it that were durable.
+    pub(crate) bytes: u32,
 }
 
 /// A damaged part of the journal.
@@ -74,12 +88,13 @@ pub(crate) enum Event<'a> {
     },
 }
 
-/// Reads all files from number `first` on; older ones are left over from a deletion that was cut off, and go.
-/// Returns the number that the next file gets.
+/// Reads all files from number `first` on; older ones are left over from a deletion that was cut off, and go. What
+/// `reach` says was durable must be there. Returns the number that the next file gets.
 pub(crate) fn recover(
     fs: &dyn Fs,
     dir: &Path,
     first: u32,
+    reach: Option<Reach>,
     files: &Files,
     tell: &mut dyn FnMut(Event<'_>) -> StoreResult<()>,
 ) -> StoreResult<(u32, RecoveryReport)> {
@@ -87,18 +102,33 @@ pub(crate) fn recover(
     let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
     let numbers = tidy(fs, dir, first)?;
     let mut buffer = Vec::new();
-    let last = last_written(fs, dir, &numbers, &mut buffer)?;
+    let reached = reach.map_or(0, |reach| reach.file);
+    let last = last_written(fs, dir, &numbers, reached, &mut buffer)?;
     let mut expected = first;
     for number in numbers.into_iter().filter(|number| last.is_some_and(|last| *number <= last)) {
-        for missing in expected..number {
-            note(&mut report, Place { file: missing, position: 0, bytes: 0 }, None);
-            tell(Event::Lost { place: Place { file: missing, position: 0, bytes: 0 } })?;
-        }
+        missing(expected..number, &mut report, tell)?;
         expected = number.saturating_add(1);
-        recover_file(fs, dir, number, last == Some(number), &mut buffer, files, &mut report, tell)?;
+        let durable = reach.filter(|reach| reach.file == number).map_or(0, |reach| reach.bytes);
+        recover_file(fs, dir, number, last == Some(number), durable, &mut buffer, files, &mut report, tell)?;
     }
+    missing(expected..reached.saturating_add(1), &mut report, tell)?;
+    expected = expected.max(reached.saturating_add(1));
     report.took = began.elapsed();
     Ok((expected, report))
+}
+
+/// Tells of files that are not there.
+fn missing(
+    numbers: Range<u32>,
+    report: &mut RecoveryReport,
+    tell: &mut dyn FnMut(Event<'_>) -> StoreResult<()>,
+) -> StoreResult<()> {
+    for file in numbers {
+        let place = Place { file, position: 0, bytes: 0 };
+        note(report, place, None);
+        tell(Event::Lost { place })?;
+    }
+    Ok(())
 }
 
 /// Removes what is older than `first` and lists the rest in order.
@@ -113,9 +143,18 @@ fn tidy(fs: &dyn Fs, dir: &Path, first: u32) -> StoreResult<Vec<u32>> {
     Ok(numbers)
 }
 
-/// The last file that was written to. Those after it were made ahead of need and go.
-fn last_written(fs: &dyn Fs, dir: &Path, numbers: &[u32], buffer: &mut Vec<u8>) -> StoreResult<Option<u32>> {
+/// The last file that was written to, file `reached` or a later one. Those after it were made ahead of need and go.
+fn last_written(
+    fs: &dyn Fs,
+    dir: &Path,
+    numbers: &[u32],
+    reached: u32,
+    buffer: &mut Vec<u8>,
+) -> StoreResult<Option<u32>> {
     for number in numbers.iter().rev() {
+        if *number <= reached {
+            return Ok(Some(*number));
+        }
         let path = path_of(dir, *number);
         let file = fs.open(&path).map_err(|error| unreadable(&path, &error))?;
         buffer.clear();
@@ -155,6 +194,7 @@ fn recover_file(
     dir: &Path,
     number: u32,
     is_last: bool,
+    durable: u32,
     buffer: &mut Vec<u8>,
     files: &Files,
     report: &mut RecoveryReport,
@@ -180,7 +220,7 @@ fn recover_file(
     if head.format != FORMAT {
         return Err(StoreError::Damaged(format!("{}: format {} is not known", path.display(), head.format)));
     }
-    let found = scan(buffer, &head, is_last);
+    let found = scan(buffer, &head, is_last, durable);
     let file = Arc::new(JournalFile::new(head, file, u64::from(found.end), found.sealed || !is_last));
     files.add(Arc::clone(&file));
     report.repaired += u64::from(found.repaired);

@@ -43,7 +43,7 @@ pub(crate) enum Found {
 pub(crate) struct Scan {
     /// In the order of the file.
     pub(crate) found: Vec<Found>,
-    /// Where the next frame would go: after the last whole frame that counts.
+    /// Where the next frame would go: after the last whole frame that counts, and after what is lost.
     pub(crate) end: u32,
     /// Bytes beyond `end` that a cut-off write left.
     pub(crate) torn_bytes: u32,
@@ -54,7 +54,8 @@ pub(crate) struct Scan {
 }
 
 /// Scans a whole file. `may_be_torn` for the last file that was written to; of an earlier one every byte was durable.
-pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool) -> Scan {
+/// Of any file the first `durable` bytes are known to have been.
+pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool, durable: u32) -> Scan {
     let mut reader = Reader { file, salt: head.salt, at: HEAD_BYTES, found: Vec::new(), repaired: 0 };
     reader.read_all();
     let Reader { mut found, repaired, .. } = reader;
@@ -66,7 +67,7 @@ pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool) -> Scan {
         found.retain(|found| is_whole(found, None) || position(found) < seal.head.synced);
     }
     let synced = if may_be_torn && !sealed {
-        found.iter().filter_map(frame).map(|found| found.head.synced).max().unwrap_or(0)
+        found.iter().filter_map(frame).map(|found| found.head.synced).fold(durable, u32::max)
     } else {
         u32::MAX
     };
@@ -74,14 +75,19 @@ pub(crate) fn scan(file: &[u8], head: &FileHead, may_be_torn: bool) -> Scan {
     if let Some(torn) = torn {
         found.truncate(torn);
     }
-    let end = found.last().map_or(saturated(HEAD_BYTES), end_of);
+    let mut end = found.last().map_or(saturated(HEAD_BYTES), end_of);
     let torn_bytes = if torn.is_some() { saturated(used_bytes(file)).saturating_sub(end) } else { 0 };
     // A file that is not the last must have been sealed before the next one was written to. And the last one is only
     // shorter than it was made if it was sealed: a power cut may then have left out its seal and a mark before it, no more.
     let was_cut = (file.len() as u64) < head.reserved && file.len() > end as usize + 2 * frame_bytes(0);
-    if !sealed && (!may_be_torn || was_cut) {
-        found.push(Found::Lost(LostRange { from: end, to: saturated(file.len()).max(end) }));
+    let is_short = !sealed && (!may_be_torn || was_cut);
+    if is_short || end < durable {
+        let to = if is_short { saturated(file.len()).max(durable) } else { durable };
+        found.push(Found::Lost(LostRange { from: end, to: to.max(end) }));
+        end = end.max(to);
     }
+    // What is lost may end anywhere. It is kept, and found again by the next start: whatever follows goes behind it.
+    end = end.next_multiple_of(saturated(ALIGNMENT));
     Scan { found, end, torn_bytes, repaired, sealed }
 }
 
@@ -248,11 +254,11 @@ mod tests {
     #[test]
     fn a_whole_file_is_read_to_its_end() {
         let (bytes, starts) = file(&[&[10, 5_000], &[3]], None);
-        let found = scan(&bytes, &HEAD, true);
+        let found = scan(&bytes, &HEAD, true, 0);
         assert_eq!((whole(&found), found.end as usize, found.torn_bytes), (3, starts[3], 0));
         assert!(!found.sealed);
         let (bytes, _) = file(&[&[10, 5_000], &[3]], Some(Kind::Seal));
-        let found = scan(&bytes, &HEAD, false);
+        let found = scan(&bytes, &HEAD, false, 0);
         assert_eq!((whole(&found), found.end as usize, found.sealed), (3, bytes.len(), true));
     }
 
@@ -264,7 +270,7 @@ mod tests {
             let mut torn_file = bytes.clone();
             let end = (torn + 512).min(starts[4]);
             torn_file[torn..end].fill(0);
-            let found = scan(&torn_file, &HEAD, true);
+            let found = scan(&torn_file, &HEAD, true, 0);
             assert!(found.found.iter().all(|found| is_whole(found, None)), "torn at {torn}: {found:?}");
             assert!(starts.contains(&(found.end as usize)) && found.end as usize <= torn, "torn at {torn}");
             assert!(whole(&found) >= 1, "what was synced stays, torn at {torn}");
@@ -278,7 +284,7 @@ mod tests {
             for at in [starts[1] + FRAME_HEAD_BYTES, starts[2] + 5_000] {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 4;
-                let found = scan(&damaged, &HEAD, true);
+                let found = scan(&damaged, &HEAD, true, 0);
                 assert_eq!(whole(&found), 2, "at {at}");
                 let bad = found.found.iter().filter_map(frame).filter(|frame| !frame.is_whole).count();
                 assert_eq!(
@@ -297,7 +303,7 @@ mod tests {
             for at in [*start + 20, *start + 4, *start] {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 16;
-                let found = scan(&damaged, &HEAD, false);
+                let found = scan(&damaged, &HEAD, false, 0);
                 assert_eq!((whole(&found), found.repaired, found.sealed), (3, 1, true), "at {at}");
             }
         }
@@ -308,7 +314,7 @@ mod tests {
         let (bytes, starts) = file(&[&[100], &[300, 300, 300], &[100]], Some(Kind::Seal));
         let mut damaged = bytes.clone();
         damaged[starts[1] + 10..starts[3] + 10].fill(0xa5);
-        let found = scan(&damaged, &HEAD, false);
+        let found = scan(&damaged, &HEAD, false, 0);
         assert_eq!(whole(&found), 3);
         let hole = LostRange { from: saturated(starts[1]), to: saturated(starts[3]) };
         assert!(found.found.contains(&Found::Lost(hole)), "{found:?}");
@@ -318,9 +324,26 @@ mod tests {
     fn an_earlier_file_without_its_seal_has_lost_its_end() {
         let (mut bytes, starts) = file(&[&[100], &[300]], Some(Kind::Seal));
         bytes.truncate(starts[1]);
-        let found = scan(&bytes, &HEAD, false);
+        let found = scan(&bytes, &HEAD, false, 0);
         assert_eq!(whole(&found), 1);
         assert!(matches!(found.found.last(), Some(Found::Lost(_))), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_durable_is_lost_and_not_torn_when_it_is_gone() {
+        let (bytes, starts) = file(&[&[100], &[300]], None);
+        let durable = saturated(starts[2]);
+        let moved = [&bytes[..HEAD_BYTES], &[7; 5], &bytes[HEAD_BYTES..]].concat();
+        let zeroed = [&bytes[..HEAD_BYTES], &vec![0; bytes.len() - HEAD_BYTES]].concat();
+        let cut = bytes[..starts[1]].to_vec();
+        for (damaged, records) in [(moved, 0), (zeroed, 0), (cut, 1)] {
+            let found = scan(&damaged, &HEAD, true, durable);
+            assert_eq!((whole(&found), found.torn_bytes), (records, 0));
+            assert!(matches!(found.found.last(), Some(Found::Lost(_))), "{found:?}");
+            assert!(found.end >= durable && (found.end as usize).is_multiple_of(ALIGNMENT), "{found:?}");
+            let unknown = scan(&damaged, &HEAD, true, 0);
+            assert!(unknown.found.iter().all(|found| is_whole(found, None)), "{unknown:?}");
+        }
     }
 
     #[test]

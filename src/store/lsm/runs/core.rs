@@ -1,6 +1,6 @@
 //! The parts that keep runs, and how a run is found: in memory while it is not settled, in the rows afterwards.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::facts::{self, SettledRow};
 use super::index::{Index, Located};
@@ -14,7 +14,7 @@ use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::segment::Position;
 use crate::store::contract::{StoreError, StoreResult};
 use crate::store::lsm::failure::FailureLatch;
-use crate::store::lsm::journal::{Journal, Key, Kind};
+use crate::store::lsm::journal::{Journal, Key, Kind, Reach};
 
 /// How often a read starts anew when what it reads is moved under its eyes; each run moves a few times in its life.
 const READ_TRIES: usize = 16;
@@ -29,6 +29,8 @@ pub(super) struct Core {
     pub(super) collapsed: Collapsed,
     pub(super) storage: StorageUsed,
     pub(super) failure: Arc<FailureLatch>,
+    /// How far the journal was durable when that was noted last.
+    pub(super) reach: Mutex<Option<Reach>>,
 }
 
 /// Where a run's text and results are.

@@ -137,8 +137,23 @@ impl Core {
                 return removed;
             }
         }
+        self.note_reach()?;
         metrics::gauge!(RUNS_UNSETTLED).set(u32::try_from(self.index.count()).unwrap_or(u32::MAX));
         moved
+    }
+
+    /// Has the rows remember how far the journal is durable, so that damage of its last file does not pass for a write
+    /// that was cut off. Needs no sync: the next of the rows' syncs takes it along.
+    pub(super) fn note_reach(&self) -> StoreResult<()> {
+        let mut noted = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = self.journal.reach();
+        if let Some(reach) = reach.filter(|reach| Some(*reach) > *noted) {
+            let mut batch = Batch::default();
+            batch.put(Table::Journal, keys::REACH.to_vec(), record::encode(&reach)?);
+            self.rows.commit(batch)?;
+            *noted = Some(reach);
+        }
+        Ok(())
     }
 
     fn remove(&self, settled: &[ExecutionId], files: &[u32]) -> StoreResult<()> {

@@ -6,6 +6,9 @@ use crate::domain::id::{ExecutionId, OrgId, SessionId};
 /// Where the number of the first journal file is kept that is needed.
 pub(super) const FIRST_FILE: &[u8] = b"first";
 
+/// Where it is kept how far the journal was durable.
+pub(super) const REACH: &[u8] = b"reach";
+
 /// Organization, execution.
 pub(super) fn run(org: OrgId, execution: ExecutionId) -> Vec<u8> {
     [*org.as_bytes(), *execution.as_bytes()].concat()

@@ -87,9 +87,12 @@ impl RunStore {
         let began = std::time::Instant::now();
         let first = rows.get(Table::Journal, keys::FIRST_FILE)?;
         let first: u32 = first.map_or(Ok(1), |first| record::decode(&first))?;
+        let reach = rows.get(Table::Journal, keys::REACH)?;
+        let reach = reach.map(|reach| record::decode(&reach)).transpose()?;
         let mut recovery = Recovery::new(rows.as_ref())?;
         let latch = Arc::clone(&failure);
-        let opened = Journal::open(fs, settings.journal, latch, first, &mut |event| recovery.take(event));
+        let opened =
+            Journal::open(fs, settings.journal, latch, first, reach, &mut |event| recovery.take(event));
         let (journal, mut report) = opened?;
         let recovered = recovery.finish()?;
         let index = index::Index::default();
@@ -110,8 +113,10 @@ impl RunStore {
             chores,
             collapsed: results::Collapsed::default(),
             storage: storage::StorageUsed::default(),
+            reach: std::sync::Mutex::new(reach),
             failure,
         });
+        core.note_reach()?;
         let keeper = std::sync::Mutex::new(Keeper::start(Arc::clone(&core))?);
         Ok(Self { core, keeper, report })
     }
@@ -164,7 +169,7 @@ impl RunStore {
             core.journal.shut_down();
             match core.failure.reason() {
                 Some(reason) => Err(StoreError::Unavailable(reason)),
-                None => core.rows.persist(),
+                None => core.note_reach().and_then(|()| core.rows.persist()),
             }
         })
         .await
