@@ -63,9 +63,17 @@ impl Script {
             .current_dir(clients())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Node makes a pipe that it inherits non-blocking, for everybody who writes to it: it gets one of its own.
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let mut complaints = BufReader::new(child.stderr.take().unwrap()).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = complaints.next_line().await {
+                eprintln!("node: {line}");
+            }
+        });
         let orders = child.stdin.take().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, orders, lines, said: Vec::new() }
