@@ -1,0 +1,31 @@
+//! The goals, one file a comparison.
+
+mod growth;
+mod ingest;
+mod latency;
+mod pressure;
+mod recovery;
+mod stack;
+
+use crate::rounds::Effort;
+use crate::table::Table;
+
+/// Connections of a usual load.
+const CONNECTIONS: usize = 64;
+/// Sessions of a usual load. Each then sends some tens of requests a second: the default tier gives a key eight.
+const SESSIONS: usize = 640;
+
+/// Measures something and puts it into the table.
+type Measure = fn(&Effort, &mut Table);
+
+/// Every comparison by its name.
+pub(crate) const ALL: [(&str, Measure); 8] = [
+    ("ingest", ingest::measure),
+    ("latency", latency::measure),
+    ("memory", growth::memory),
+    ("recovery", recovery::measure),
+    ("growth", growth::executions),
+    ("overload", pressure::overload),
+    ("tenants", pressure::tenants),
+    ("stack", stack::measure),
+];

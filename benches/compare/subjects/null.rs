@@ -1,0 +1,114 @@
+//! The null server: what any server of these requests has to do. It reads a request with hyper, parses its body in full
+//! with simd-json, and answers with fixed bytes. With a folder it also writes each body to a file and answers after a
+//! sync, which many requests share: what any durable server of them has to do.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use simd_json::{Buffers, Node, Tape};
+use tokio::sync::oneshot;
+
+const ANSWER: &[u8] = br#"{"success":true,"data":{"accepted":true}}"#;
+/// Bytes reserved for the file, so that a sync does not have to write its length.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A body to keep, and whom to tell.
+type Append = (Bytes, oneshot::Sender<()>);
+
+/// Serves until the process is killed.
+pub(crate) fn serve(folder: Option<&Path>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let journal = folder.map(start_journal);
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        println!("listens on 127.0.0.1:{}", listener.local_addr().unwrap().port());
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let journal = journal.clone();
+            let service = service_fn(move |request| answer(request, journal.clone()));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    journal: Option<mpsc::Sender<Append>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    parse(&body);
+    if let Some(journal) = journal {
+        let (done, synced) = oneshot::channel();
+        journal.send((body, done)).unwrap();
+        synced.await.unwrap();
+    }
+    let mut response = Response::new(Full::new(Bytes::from_static(ANSWER)));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+#[derive(Default)]
+struct Parser {
+    body: Vec<u8>,
+    buffers: Buffers,
+    nodes: Vec<Node<'static>>,
+}
+
+/// Every value of the body, its strings unescaped, in buffers that are used again.
+fn parse(body: &[u8]) {
+    thread_local!(static PARSER: RefCell<Parser> = RefCell::default());
+    PARSER.with_borrow_mut(|parser| {
+        parser.body.clear();
+        parser.body.extend_from_slice(body);
+        let mut tape = Tape(std::mem::take(&mut parser.nodes)).reset();
+        simd_json::fill_tape(&mut parser.body, &mut parser.buffers, &mut tape).unwrap();
+        std::hint::black_box(&tape.0);
+        parser.nodes = tape.reset().0;
+    });
+}
+
+/// A thread that writes what has come since the last sync, syncs, and tells.
+fn start_journal(folder: &Path) -> mpsc::Sender<Append> {
+    let folder = folder.to_owned();
+    let (sender, appends) = mpsc::channel::<Append>();
+    std::thread::spawn(move || {
+        let (mut n, mut left, mut file) = (0, 0, None);
+        while let Ok(first) = appends.recv() {
+            let appends: Vec<_> = std::iter::once(first).chain(appends.try_iter()).collect();
+            let bytes: Vec<u8> = appends.iter().flat_map(|(body, _)| body.iter().copied()).collect();
+            if bytes.len() as u64 > left {
+                file = Some(create(&folder, n));
+                (n, left) = (n + 1, FILE_BYTES);
+            }
+            left = left.saturating_sub(bytes.len() as u64);
+            let file = file.as_mut().unwrap();
+            file.write_all(&bytes).unwrap();
+            file.sync_data().unwrap();
+            for (_, done) in appends {
+                // Whoever waited may have gone.
+                let _ = done.send(());
+            }
+        }
+    });
+    sender
+}
+
+fn create(folder: &Path, n: u32) -> File {
+    let file = File::create(folder.join(n.to_string())).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FILE_BYTES).unwrap();
+    file.sync_all().unwrap();
+    file
+}
