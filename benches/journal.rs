@@ -95,7 +95,7 @@ fn opened() -> OpenedRun {
         delivery: None,
         answered: None,
     };
-    OpenedRun { execution, cycle, session }
+    OpenedRun { execution, cycle, session, feed_seq: 0 }
 }
 
 /// A run that is appended to.
@@ -124,13 +124,25 @@ impl Stream {
         let receipt = Receipt { received_ms: 0, digest: 0, nonce: 0, body_bytes: 0, number: None };
         let (start, refusals) = (Position::default(), Refusals::default());
         let batches = vec![SegmentBatch { session, receipt, batch }];
-        Self { next: Segment { org, execution, epoch: 1, seq: 1, start, batches, refusals } }
+        let next = Segment {
+            org,
+            execution,
+            epoch: 1,
+            seq: 1,
+            start,
+            batches,
+            refusals,
+            feed_seq: 1,
+            is_update: false,
+        };
+        Self { next }
     }
 
     async fn append(&mut self, store: &LsmStore) {
         store.append(&self.next).await.expect("there is room");
         self.next.start = self.next.end();
         self.next.seq += 1;
+        self.next.feed_seq += 1;
     }
 }
 

@@ -91,7 +91,7 @@ impl Engine {
     pub async fn abandon(&self, org: OrgId, opened: &Opened) -> Result<(), EngineError> {
         let Some(execution) = self.deps.store.execution(org, opened.execution).await? else { return Ok(()) };
         self.deps.directory.sessions.remove(&opened.session);
-        self.deps.store.abandon_run(org, opened.execution).await?;
+        self.deps.store.abandon_run(org, opened.execution, 0).await?;
         let organization = self.organization(org);
         if let Some(actor) = organization.actor.get() {
             // Without an actor nothing is counted, and the next one counts what is stored.

@@ -292,7 +292,17 @@ mod tests {
                 .collect();
             let seq = index as u64 + 1;
             let refusals = Refusals::default();
-            let segment = Segment { org, execution, epoch: 1, seq, start, batches, refusals };
+            let segment = Segment {
+                org,
+                execution,
+                epoch: 1,
+                seq,
+                start,
+                batches,
+                refusals,
+                feed_seq: 0,
+                is_update: false,
+            };
             start = segment.end();
             made.push(segment);
         }

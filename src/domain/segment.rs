@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Receipt};
 use super::id::{ExecutionId, OrgId, SessionId};
+use crate::clock::UnixMs;
 
 /// One batch inside a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +59,19 @@ pub struct Segment {
     pub batches: Vec<SegmentBatch>,
     /// What was not applied since the segment before.
     pub refusals: Refusals,
+    /// Its number in the feed of its organization, above those of the run's segments before it; 0 if it is not in it.
+    pub feed_seq: u64,
+    /// Whether viewers are told of a new status with it.
+    pub is_update: bool,
 }
 
 impl Segment {
+    /// When its newest batch was received; Unix milliseconds. `None` without batches.
+    #[must_use]
+    pub fn heard_ms(&self) -> Option<UnixMs> {
+        self.batches.iter().map(|entry| entry.receipt.received_ms).max()
+    }
+
     /// Where the run stands after it.
     #[must_use]
     pub fn end(&self) -> Position {

@@ -55,9 +55,9 @@ macro_rules! decorate_store {
             }
             $crate::decorate_store! { @trait $decorator Executions
                 open_run(opened: OpenedRun) -> ();
-                abandon_run(org: OrgId, execution: ExecutionId) -> ();
+                abandon_run(org: OrgId, execution: ExecutionId, feed_seq: u64) -> bool;
                 append(segment: &Segment) -> ();
-                close_run(closed: ClosedRun) -> ();
+                close_run(closed: ClosedRun) -> bool;
                 settle(org: OrgId, execution: ExecutionId) -> ();
                 unsettled_runs() -> Vec<OpenRun>;
                 run_state(org: OrgId, execution: ExecutionId) -> Option<RunState>;
@@ -76,6 +76,13 @@ macro_rules! decorate_store {
                 results(org: OrgId, execution: ExecutionId, after_seq: u64, limit: usize) -> Vec<TestResult>;
                 all_results(org: OrgId, execution: ExecutionId) -> Vec<TestResult>;
                 purge_sessions(now_ms: UnixMs) -> u64;
+            }
+            $crate::decorate_store! { @trait $decorator FeedLog
+                feed_epoch() -> u64;
+                feed_head(org: OrgId) -> u64;
+                feed_floor(org: OrgId) -> u64;
+                feed_rows(org: OrgId, after: u64, limit: usize) -> Vec<FeedRow>;
+                purge_feed(before_ms: UnixMs) -> u64;
             }
 
             #[$crate::store::decorate::async_trait]

@@ -9,6 +9,8 @@ use super::contract::{StoreError, StoreResult};
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
+/// The version of a record that something was added to: the record as it was, then what was added.
+const VERSION_WITH: u8 = 2;
 
 /// The stored form of `record`.
 ///
@@ -36,6 +38,31 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> StoreResult<T> {
     }
 }
 
+/// The stored form of `record` with what its second version added to it.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with<T: Serialize + ?Sized, A: Serialize>(record: &T, added: &A) -> StoreResult<Vec<u8>> {
+    postcard::to_extend(&(record, added), vec![VERSION_WITH])
+        .map_err(|error| StoreError::Unavailable(format!("a record cannot be encoded: {error}")))
+}
+
+/// Reads back what [`encode_with`] wrote, or the first version, which has the default of what was added.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with<T: DeserializeOwned, A: DeserializeOwned + Default>(bytes: &[u8]) -> StoreResult<(T, A)> {
+    let damaged = |what: String| StoreError::Damaged(format!("{}: {what}", std::any::type_name::<T>()));
+    let Some((&VERSION_WITH, body)) = bytes.split_first() else {
+        return Ok((decode(bytes)?, A::default()));
+    };
+    match postcard::take_from_bytes(body) {
+        Ok((record, [])) => Ok(record),
+        Ok((_, rest)) => Err(damaged(format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(damaged(error.to_string())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +82,18 @@ mod tests {
         check_damaged(&[1, 7, 4, b't', b'e', b'x']);
         check_damaged(&[1, 7, 4, b't', b'e', b'x', b't', 0]);
         check_damaged(&[1, 7, 4, b't', b'e', b'x', 0xff]);
+    }
+
+    #[test]
+    fn a_record_that_was_added_to_reads_in_both_versions() {
+        let bytes = encode_with(&"text", &7_u64).unwrap();
+        assert_eq!(bytes, [2, 4, b't', b'e', b'x', b't', 7]);
+        assert_eq!(decode_with::<String, u64>(&bytes), Ok(("text".to_owned(), 7)));
+        let first = encode(&"text").unwrap();
+        assert_eq!(decode_with::<String, u64>(&first), Ok(("text".to_owned(), 0)));
+        for damaged in [&bytes[..6], &[bytes.as_slice(), &[0]].concat(), &[3, 0], &[]] {
+            let read = decode_with::<String, u64>(damaged);
+            assert!(matches!(read, Err(StoreError::Damaged(_))), "{damaged:?}: {read:?}");
+        }
     }
 }

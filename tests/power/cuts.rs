@@ -1,15 +1,16 @@
 //! Power cuts at random moments of random stories: what was acknowledged is there, whole and once; what was not is
 //! there whole or not at all; nothing is called damaged. And without any one of the syncs that is not so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use runstream::domain::batch::TestStatus::Passed;
 use runstream::domain::execution::Status;
-use runstream::domain::id::OrgId;
+use runstream::domain::id::{ExecutionId, OrgId};
 use runstream::domain::segment::Segment;
-use runstream::store::contract::{ExecutionFilter, Executions};
+use runstream::store::contract::{ClosedRun, ExecutionFilter, Executions, FeedLog, OpenedRun};
 use runstream::store::lsm::runs::RunStore;
 
 use super::open;
@@ -20,6 +21,14 @@ use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 const SEEDS: u64 = 2_000;
 /// Stories after which a missing sync must have been noticed.
 const SEEDS_WITHOUT_SYNC: u64 = 2_000;
+
+macro_rules! ensure {
+    ($condition:expr, $($what:tt)*) => {
+        if !$condition {
+            return Err(format!($($what)*));
+        }
+    };
+}
 
 /// How a step ended for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,22 +71,79 @@ impl Client {
             && self.unknown.is_none()
     }
 
-    async fn append(&mut self, store: &RunStore, words_count: usize) {
+    async fn append(&mut self, store: &RunStore, words_count: usize, numbers: &Numbers) {
         let before = self.reporter.clone();
         let number = self.reporter.next_seq;
         let mut events = vec![Event::Log(format!("{number}: {}\n", words(words_count, number)))];
         if words_count.is_multiple_of(3) {
             events.extend([Event::Begin("t", "title"), Event::End("t", Passed)]);
         }
-        let segment = self.reporter.segment(&events);
-        match store.append(&segment).await {
+        let feed_seq = numbers.reserve(self.reporter.id(), true);
+        let segment = Segment { feed_seq, ..self.reporter.segment(&events) };
+        match numbers.note(feed_seq, store.append(&segment).await) {
             Ok(()) => self.acknowledged.push(segment.batches[0].batch.text().to_owned()),
             Err(_) => self.unknown = Some((segment, before)),
         }
     }
 }
 
+/// The numbers that were given out in the feed, and what is known of what has them.
+#[derive(Default)]
+struct Numbers(Mutex<BTreeMap<u64, Numbered>>);
+
+struct Numbered {
+    execution: ExecutionId,
+    is_segment: bool,
+    known: Known,
+}
+
+impl Numbers {
+    fn reserve(&self, execution: ExecutionId, is_segment: bool) -> u64 {
+        let mut given = self.0.lock().unwrap();
+        let seq = given.last_key_value().map_or(1, |(last, _)| last + 1);
+        given.insert(seq, Numbered { execution, is_segment, known: Known::Unknown });
+        seq
+    }
+
+    fn note<T, E>(&self, seq: u64, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.is_ok() {
+            self.0.lock().unwrap().get_mut(&seq).unwrap().known = Known::Acknowledged;
+        }
+        outcome
+    }
+
+    /// Everything acknowledged has its number, nothing has another's, and none is given again. Takes note of what has
+    /// become known.
+    async fn check(&self, store: &RunStore, org: OrgId, clients: &[Client]) -> Result<(), String> {
+        let failed = |error| format!("the feed: {error}");
+        let rows = store.feed_rows(org, 0, usize::MAX).await.map_err(failed)?;
+        let head = store.feed_head(org).await.map_err(failed)?;
+        ensure!(rows.is_sorted_by(|one, next| one.seq < next.seq), "numbers are out of order: {rows:?}");
+        ensure!(rows.last().is_none_or(|row| row.seq <= head), "the feed's head {head} is below a row");
+        let mut given = self.0.lock().unwrap();
+        for row in &rows {
+            let owner = given.get(&row.seq).map(|numbered| numbered.execution);
+            ensure!(owner == Some(row.execution), "number {} is another's: {owner:?}", row.seq);
+        }
+        let taken_back = |execution| {
+            let mut gone = clients.iter().filter(|client| client.taken_back == Known::Acknowledged);
+            gone.any(|client| client.reporter.id() == execution)
+        };
+        for (seq, numbered) in &*given {
+            let is_there = rows.iter().any(|row| row.seq == *seq);
+            let must_be = numbered.known == Known::Acknowledged
+                && !(numbered.is_segment && taken_back(numbered.execution));
+            ensure!(is_there || !must_be, "number {seq} is lost");
+        }
+        // What nobody has may be given again, if it is above everything that somebody has.
+        given.retain(|seq, _| *seq <= head);
+        Ok(())
+    }
+}
+
 struct Story {
+    numbers: Numbers,
+    epoch: Option<u64>,
     world: World,
     rng: SmallRng,
     org: OrgId,
@@ -103,13 +169,17 @@ impl Story {
                     let client = &mut self.clients[number];
                     if client.may_append() && client.closed == Known::Never && client.acknowledged.len() < 3 {
                         let id = client.reporter.id();
-                        client.taken_back = known(store.abandon_run(self.org, id).await);
+                        let seq = self.numbers.reserve(id, false);
+                        let outcome = store.abandon_run(self.org, id, seq).await;
+                        client.taken_back = known(self.numbers.note(seq, outcome));
                     }
                 }
                 15 | 16 => {
                     let client = &mut self.clients[number];
                     if client.may_append() && client.closed == Known::Never {
-                        client.closed = known(store.close_run(client.reporter.closed(1)).await);
+                        let feed_seq = self.numbers.reserve(client.reporter.id(), false);
+                        let closed = ClosedRun { feed_seq, ..client.reporter.closed(1) };
+                        client.closed = known(self.numbers.note(feed_seq, store.close_run(closed).await));
                     }
                 }
                 17 | 18 => {
@@ -130,14 +200,18 @@ impl Story {
 
     async fn open(&mut self, store: &RunStore) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.opened == Known::Never) {
-            client.opened = known(store.open_run(client.reporter.opened.clone()).await);
+            let feed_seq = self.numbers.reserve(client.reporter.id(), false);
+            let opened = OpenedRun { feed_seq, ..client.reporter.opened.clone() };
+            client.opened = known(self.numbers.note(feed_seq, store.open_run(opened).await));
         }
     }
 
     /// Several runs at the same time, so that records share syncs.
     async fn append_some(&mut self, store: &RunStore, words_count: usize) {
-        let appends = self.clients.iter_mut().filter(|client| client.may_append());
-        futures_util::future::join_all(appends.map(|client| client.append(store, words_count))).await;
+        let (appends, numbers) =
+            (self.clients.iter_mut().filter(|client| client.may_append()), &self.numbers);
+        let appends = appends.map(|client| client.append(store, words_count, numbers));
+        futures_util::future::join_all(appends).await;
     }
 
     /// What a client sees after the power is back. Takes note of what has become known.
@@ -145,16 +219,11 @@ impl Story {
         for client in &mut self.clients {
             check_client(store, client).await?;
         }
-        Ok(())
+        let epoch = store.feed_epoch().await.ok();
+        ensure!(self.epoch.is_none() || self.epoch == epoch, "the feed's epoch has changed");
+        self.epoch = epoch;
+        self.numbers.check(store, self.org, &self.clients).await
     }
-}
-
-macro_rules! ensure {
-    ($condition:expr, $($what:tt)*) => {
-        if !$condition {
-            return Err(format!($($what)*));
-        }
-    };
 }
 
 async fn check_client(store: &RunStore, client: &mut Client) -> Result<(), String> {
@@ -242,7 +311,8 @@ async fn story(seed: u64, without: Option<Site>) -> (BTreeSet<Site>, Result<(), 
     let org = OrgId::from_bytes([7; 12]);
     let clients = (0..4).map(|number| Client::new(org, number)).collect();
     let story_seed = rng.random();
-    let mut story = Story { world, rng: SmallRng::seed_from_u64(story_seed), org, clients };
+    let (rng_of_story, numbers) = (SmallRng::seed_from_u64(story_seed), Numbers::default());
+    let mut story = Story { numbers, epoch: None, world, rng: rng_of_story, org, clients };
     let mut outcome = Ok(());
     for _ in 0..rng.random_range(2..=3) {
         story.world.cut_after(rng.random_range(5..120));

@@ -38,10 +38,12 @@ pub(crate) enum Site {
     BeforeRemoval,
     /// The number of the first file that is needed.
     FirstFile,
+    /// The epoch of the feeds.
+    FeedEpoch,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::FileHead,
         Self::FileName,
         Self::FolderName,
@@ -51,6 +53,7 @@ impl Site {
         Self::Settle,
         Self::BeforeRemoval,
         Self::FirstFile,
+        Self::FeedEpoch,
     ];
 }
 
@@ -482,6 +485,7 @@ impl Rows for World {
         let mut state = self.lock();
         let is_keeper = state.is_tending || std::thread::current().name() == Some("keeper");
         let site = match () {
+            () if state.unpersisted.contains_key(&Table::FeedEpoch) => Site::FeedEpoch,
             () if state.unpersisted.contains_key(&Table::Journal) => Site::FirstFile,
             () if is_keeper => Site::BeforeRemoval,
             () => Site::Settle,

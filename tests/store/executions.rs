@@ -85,7 +85,7 @@ async fn a_run_taken_back_was_never_there(store: &dyn Store) {
     let (org, id, run) = (reporter.org(), reporter.id(), reporter.opened.clone());
     store.open_run(run.clone()).await.unwrap();
     store.append(&reporter.log("lost\n")).await.unwrap();
-    assert_eq!(store.abandon_run(org, id).await, Ok(()));
+    assert_eq!(store.abandon_run(org, id, 0).await, Ok(true));
     assert_eq!(store.execution(org, id).await, Ok(None));
     assert_eq!(store.execution_by_task(org, &run.execution.task_id).await, Ok(None));
     assert_eq!(store.cycle_of(org, id).await, Ok(None));
@@ -105,8 +105,8 @@ async fn only_a_known_run_of_the_organization_is_taken_back(store: &dyn Store) {
     let run = opened(sample::org(), START_MS);
     let (org, id) = (run.execution.org, run.execution.id);
     store.open_run(run).await.unwrap();
-    assert_eq!(store.abandon_run(sample::org(), id).await, Ok(()));
-    assert_eq!(store.abandon_run(org, ExecutionId::generate(1)).await, Ok(()));
+    assert_eq!(store.abandon_run(sample::org(), id, 0).await, Ok(false));
+    assert_eq!(store.abandon_run(org, ExecutionId::generate(1), 0).await, Ok(false));
     assert!(store.execution(org, id).await.unwrap().is_some());
 }
 
@@ -115,7 +115,7 @@ async fn closing_makes_execution_cycle_and_session_final_together(store: &dyn St
     let (org, id, run) = (reporter.org(), reporter.id(), reporter.opened.clone());
     store.open_run(run.clone()).await.unwrap();
     let closed = reporter.closed(1);
-    assert_eq!(store.close_run(closed.clone()).await, Ok(()));
+    assert_eq!(store.close_run(closed.clone()).await, Ok(true));
     assert_eq!(store.closure(org, id).await, Ok(Some(closed.clone())));
     let execution = store.execution(org, id).await.unwrap().unwrap();
     assert_eq!((execution.status, execution.end_ms), (Status::Passed, Some(closed.end_ms)));
@@ -144,7 +144,7 @@ async fn a_closure_changes_nothing_unless_its_revision_is_above(store: &dyn Stor
     let mut late = reporter.closed(2);
     late.end_ms += 99;
     for stale in [reporter.closed(1), late] {
-        assert_eq!(store.close_run(stale).await, Ok(()));
+        assert_eq!(store.close_run(stale).await, Ok(false));
         assert_eq!(store.closure(org, id).await, Ok(Some(second.clone())));
         assert_eq!(store.execution(org, id).await.unwrap().unwrap().status, Status::Failed);
     }
@@ -152,12 +152,12 @@ async fn a_closure_changes_nothing_unless_its_revision_is_above(store: &dyn Stor
 
 async fn closing_an_unknown_run_changes_nothing(store: &dyn Store) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
-    assert_eq!(store.close_run(reporter.closed(1)).await, Ok(()));
+    assert_eq!(store.close_run(reporter.closed(1)).await, Ok(false));
     assert_eq!(store.closure(reporter.org(), reporter.id()).await, Ok(None));
     store.open_run(reporter.opened.clone()).await.unwrap();
     let mut foreign = reporter.closed(1);
     foreign.org = sample::org();
-    assert_eq!(store.close_run(foreign).await, Ok(()));
+    assert_eq!(store.close_run(foreign).await, Ok(false));
     assert_eq!(store.closure(reporter.org(), reporter.id()).await, Ok(None));
 }
 
@@ -372,7 +372,7 @@ async fn a_run_taken_back_stays_away(home: &dyn Home) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     let store = home.open().await;
     store.open_run(reporter.opened.clone()).await.unwrap();
-    store.abandon_run(reporter.org(), reporter.id()).await.unwrap();
+    store.abandon_run(reporter.org(), reporter.id(), 0).await.unwrap();
     drop(store);
     let store = home.open().await;
     assert_eq!(store.execution(reporter.org(), reporter.id()).await, Ok(None));

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod executions;
+mod feed;
 mod golden;
 mod keys;
 mod logins;
@@ -18,13 +19,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use runstream::fs::OsFs;
-use runstream::store::contract::{Accounts, Executions, Projects, Tokens};
+use runstream::store::contract::{Accounts, Executions, FeedLog, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
 
 /// What the suite needs of a store.
-pub(crate) trait Store: Accounts + Tokens + Projects + Executions {}
-impl<T: Accounts + Tokens + Projects + Executions> Store for T {}
+pub(crate) trait Store: Accounts + Tokens + Projects + Executions + FeedLog {}
+impl<T: Accounts + Tokens + Projects + Executions + FeedLog> Store for T {}
 
 /// Where a store keeps its data: opening it twice, one after the other, is a restart.
 #[async_trait]

@@ -83,7 +83,7 @@ pub(crate) fn opened(org: OrgId, start_ms: UnixMs) -> OpenedRun {
         delivery: None,
         answered: None,
     };
-    OpenedRun { execution, cycle, session }
+    OpenedRun { execution, cycle, session, feed_seq: 0 }
 }
 
 /// One event of a batch.
@@ -193,6 +193,8 @@ impl Reporter {
             start: self.end,
             batches: vec![SegmentBatch { session: self.opened.session.id, receipt, batch }],
             refusals: Refusals::default(),
+            feed_seq: 0,
+            is_update: false,
         };
         self.end = segment.end();
         self.next_seq += 1;
@@ -232,6 +234,7 @@ impl Reporter {
                 answered: Status::Passed,
                 expires_ms: end_ms + 7 * 86_400_000,
             }],
+            feed_seq: 0,
         }
     }
 }

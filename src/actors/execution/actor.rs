@@ -270,6 +270,8 @@ impl Run {
             start: self.segment_start,
             batches: self.batches.drain(..count).collect(),
             refusals: std::mem::take(&mut state.unsaved_refusals),
+            feed_seq: 0,
+            is_update: false,
         };
         state.next_seq += 1;
         self.segment_start = segment.end();

@@ -72,6 +72,7 @@ impl Run {
             item_status: if status == Status::Passed { ItemStatus::Passed } else { ItemStatus::Failed },
             cycle_summary: (total, passed, failed),
             sessions: vec![end],
+            feed_seq: 0,
         };
         self.close(closed).await?;
         Ok(TornDown { task, status })
@@ -117,6 +118,7 @@ impl Run {
                 answered: Status::Cancelled,
                 expires_ms: now_ms.saturating_add(millis(self.deps.settings.session_archive)),
             }],
+            feed_seq: 0,
         };
         if let Err(error) = self.close(closed).await {
             tracing::warn!(execution.id = %self.id, %error, "orphan could not be closed");
@@ -130,7 +132,7 @@ impl Run {
         let Ok(state) = &self.loaded else { return };
         let Some(previous) = state.closure.clone() else { return };
         let completeness = state.completeness(previous.completeness.delivery, previous.completeness.orphaned);
-        let mut closed = ClosedRun { revision: previous.revision + 1, completeness, ..previous };
+        let mut closed = ClosedRun { revision: previous.revision + 1, completeness, feed_seq: 0, ..previous };
         let summary = closed.sessions.first().and_then(|ended| ended.summary);
         if let (true, Some(summary)) = (closed.gated, summary) {
             match self.gate(&closed.completeness, &summary).await {

@@ -429,6 +429,8 @@ mod tests {
                 start,
                 batches: vec![one],
                 refusals,
+                feed_seq: 0,
+                is_update: false,
             });
         }
         live.next_seq = 5;

@@ -90,5 +90,6 @@ pub(super) fn open(
             completeness: None,
             deleted_ms: None,
         },
+        feed_seq: 0,
     }
 }

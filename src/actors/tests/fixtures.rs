@@ -55,6 +55,7 @@ pub(crate) fn finished_run() -> FinishedRun {
         item_status: ItemStatus::Passed,
         cycle_summary: (3, 3, 0),
         sessions: Vec::new(),
+        feed_seq: 0,
     };
     FinishedRun { execution: Arc::new(execution), closed: Arc::new(closed) }
 }

@@ -24,6 +24,8 @@ pub struct OpenedRun {
     pub cycle: Cycle,
     /// The session that feeds it.
     pub session: Session,
+    /// Number of the opening in the organization's feed; 0 if it is not in it.
+    pub feed_seq: u64,
 }
 
 /// How far a run has come.
@@ -95,6 +97,9 @@ pub struct ClosedRun {
     pub cycle_summary: (u64, u64, u64),
     /// How its sessions ended.
     pub sessions: Vec<SessionEnd>,
+    /// Number of the closure in the organization's feed; 0 if it is not in it. Stored beside the record, which is older.
+    #[serde(skip)]
+    pub feed_seq: u64,
 }
 
 /// Which executions a list wants. Empty means no restriction.
@@ -147,8 +152,10 @@ pub trait Executions: Send + Sync {
     /// `Conflict(RunExists)` if the organization has a run with this task id, `Full` without room.
     async fn open_run(&self, opened: OpenedRun) -> StoreResult<()>;
 
-    /// Takes back a run that nobody was told of: execution, cycle and session are gone, as if never opened.
-    async fn abandon_run(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()>;
+    /// Takes back a run that nobody was told of: execution, cycle and session are gone, as if never opened. Its taking
+    /// back has this number in the organization's feed; 0 if it is not in it. `false`, and nothing changed, if `org` has
+    /// no such unsettled run.
+    async fn abandon_run(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool>;
 
     /// Appends a segment to a run. Durable when it returns. Appending the same segment again changes nothing.
     /// Segments of one run are appended one after another; segments of different runs share the cost of a sync.
@@ -159,8 +166,8 @@ pub trait Executions: Send + Sync {
     async fn append(&self, segment: &Segment) -> StoreResult<()>;
 
     /// Makes a run final: execution, cycle and sessions together. A closure with a revision not above the stored one
-    /// changes nothing.
-    async fn close_run(&self, closed: ClosedRun) -> StoreResult<()>;
+    /// changes nothing, nor does one of a run that `org` does not have: the answer is then `false`.
+    async fn close_run(&self, closed: ClosedRun) -> StoreResult<bool>;
 
     /// Folds a closed run's segments into its final documents and lets the segments go. Safe to repeat and to be cut
     /// off anywhere. Does nothing for an open or unknown run.

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod executions;
+mod feed;
 mod projects;
 mod tokens;
 
@@ -16,6 +17,7 @@ pub use accounts::{Accounts, LoginGate};
 pub use executions::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, SessionEnd, TextPage,
 };
+pub use feed::{FeedLog, FeedRow};
 pub use projects::Projects;
 pub use tokens::Tokens;
 
@@ -69,7 +71,7 @@ impl<T: Accounts + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Credentials + Projects + Executions {
+pub trait Store: Credentials + Projects + Executions + FeedLog {
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

@@ -19,15 +19,15 @@ impl Executions for LsmStore {
         self.runs.open_run(opened).await
     }
 
-    async fn abandon_run(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
-        self.runs.abandon_run(org, execution).await
+    async fn abandon_run(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool> {
+        self.runs.abandon_run(org, execution, feed_seq).await
     }
 
     async fn append(&self, segment: &Segment) -> StoreResult<()> {
         self.runs.append(segment).await
     }
 
-    async fn close_run(&self, closed: ClosedRun) -> StoreResult<()> {
+    async fn close_run(&self, closed: ClosedRun) -> StoreResult<bool> {
         self.runs.close_run(closed).await
     }
 

@@ -8,6 +8,7 @@ mod audit;
 mod db;
 mod executions;
 mod failure;
+mod feed;
 mod journal;
 mod logins;
 mod projects;

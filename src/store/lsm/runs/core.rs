@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) failure: Arc<FailureLatch>,
     /// How far the journal was durable when that was noted last.
     pub(super) reach: Mutex<Option<Reach>>,
+    /// The epoch of the feeds.
+    pub(super) feed_epoch: u64,
 }
 
 /// Where a run's text and results are.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::feed::FeedRecord;
 use super::keys;
 use super::rows::{Batch, Rows, Table};
 use crate::clock::UnixMs;
@@ -18,15 +19,27 @@ pub(super) struct OpenedRecord {
     execution: Execution,
     cycle: Cycle,
     session: Session,
+    /// Added by the second version.
+    #[serde(skip)]
+    feed_seq: u64,
 }
 
 impl From<OpenedRun> for OpenedRecord {
-    fn from(OpenedRun { execution, cycle, session }: OpenedRun) -> Self {
-        Self { execution, cycle, session }
+    fn from(OpenedRun { execution, cycle, session, feed_seq }: OpenedRun) -> Self {
+        Self { execution, cycle, session, feed_seq }
     }
 }
 
 impl OpenedRecord {
+    pub(super) fn to_bytes(&self) -> StoreResult<Vec<u8>> {
+        record::encode_with(self, &self.feed_seq)
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> StoreResult<Self> {
+        let (opened, feed_seq) = record::decode_with(bytes)?;
+        Ok(Self { feed_seq, ..opened })
+    }
+
     pub(super) fn open_row(&self) -> OpenRow {
         let Session { id, org, start_ms, .. } = self.session;
         OpenRow { org, sessions: vec![id], opened_ms: start_ms }
@@ -39,13 +52,36 @@ pub(super) struct AbandonedRecord {
     task: TaskId,
     session: SessionId,
     start_ms: UnixMs,
+    /// Added by the second version.
+    #[serde(skip)]
+    feed_seq: u64,
 }
 
-impl From<&Execution> for AbandonedRecord {
-    fn from(execution: &Execution) -> Self {
+impl AbandonedRecord {
+    pub(super) fn of(execution: &Execution, feed_seq: u64) -> Self {
         let Execution { task_id, ingest, start_ms, .. } = execution;
-        Self { task: task_id.clone(), session: ingest.session, start_ms: *start_ms }
+        Self { task: task_id.clone(), session: ingest.session, start_ms: *start_ms, feed_seq }
     }
+
+    pub(super) fn to_bytes(&self) -> StoreResult<Vec<u8>> {
+        record::encode_with(self, &self.feed_seq)
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> StoreResult<Self> {
+        let (abandoned, feed_seq) = record::decode_with(bytes)?;
+        Ok(Self { feed_seq, ..abandoned })
+    }
+}
+
+/// The stored form of a closure.
+pub(super) fn closed_to_bytes(closed: &ClosedRun) -> StoreResult<Vec<u8>> {
+    record::encode_with(closed, &closed.feed_seq)
+}
+
+/// Reads a stored closure.
+pub(super) fn read_closed(bytes: &[u8]) -> StoreResult<ClosedRun> {
+    let (closed, feed_seq) = record::decode_with(bytes)?;
+    Ok(ClosedRun { feed_seq, ..closed })
 }
 
 /// That a run is not settled: what start-up needs to know of it besides its segments.
@@ -134,7 +170,7 @@ fn put_execution(batch: &mut Batch, execution: &Execution) -> StoreResult<()> {
 
 /// The rows of an opened run.
 pub(super) fn opened(rows: &dyn Rows, opened: &OpenedRecord) -> StoreResult<Batch> {
-    let OpenedRecord { execution, cycle, session } = opened;
+    let OpenedRecord { execution, cycle, session, feed_seq } = opened;
     let Execution { org, id, .. } = *execution;
     let mut batch = Batch::default();
     let stored: Option<Execution> = get(rows, Table::Executions, &keys::run(org, id))?;
@@ -144,31 +180,49 @@ pub(super) fn opened(rows: &dyn Rows, opened: &OpenedRecord) -> StoreResult<Batc
     put(&mut batch, Table::Sessions, session.id.0.as_bytes().to_vec(), session)?;
     batch.put(Table::Tasks, keys::task(org, execution.task_id.as_str()), id.as_bytes().to_vec());
     put(&mut batch, Table::Open, id.as_bytes().to_vec(), &opened.open_row())?;
+    let told = FeedRecord::update(id, (0, 0), Some(execution.task_id.clone()), execution.start_ms);
+    told.put(&mut batch, org, *feed_seq)?;
     Ok(batch)
 }
 
 /// Removes the rows of a run that is taken back.
-pub(super) fn abandoned(org: OrgId, execution: ExecutionId, abandoned: &AbandonedRecord) -> Batch {
+pub(super) fn abandoned(
+    org: OrgId,
+    execution: ExecutionId,
+    abandoned: &AbandonedRecord,
+) -> StoreResult<Batch> {
+    let AbandonedRecord { task, start_ms, feed_seq, .. } = abandoned;
     let mut batch = Batch::default();
+    let told = FeedRecord::update(execution, (0, 0), Some(task.clone()), *start_ms);
+    told.put(&mut batch, org, *feed_seq)?;
     batch.remove(Table::List, keys::listed(org, abandoned.start_ms, execution));
     batch.remove(Table::Tasks, keys::task(org, abandoned.task.as_str()));
     batch.remove(Table::Sessions, abandoned.session.0.as_bytes().to_vec());
     batch.remove(Table::Cycles, keys::run(org, execution));
     batch.remove(Table::Executions, keys::run(org, execution));
     batch.remove(Table::Open, execution.as_bytes().to_vec());
-    batch
+    Ok(batch)
 }
 
 /// The closure that is stored, or `None`.
 pub(super) fn closure(rows: &dyn Rows, org: OrgId, execution: ExecutionId) -> StoreResult<Option<ClosedRun>> {
-    get(rows, Table::Closures, &keys::run(org, execution))
+    rows.get(Table::Closures, &keys::run(org, execution))?.map(|bytes| read_closed(&bytes)).transpose()
+}
+
+/// The row of the feed that tells of a closure; none if it has no number.
+pub(super) fn closing_told(closed: &ClosedRun) -> StoreResult<Batch> {
+    let mut batch = Batch::default();
+    let at = (closed.completeness.log_units, closed.completeness.log_bytes);
+    let told = FeedRecord::update(closed.execution, at, None, closed.end_ms);
+    told.put(&mut batch, closed.org, closed.feed_seq)?;
+    Ok(batch)
 }
 
 /// The rows of a closed run; `None` if there is no such run.
 pub(super) fn closed(rows: &dyn Rows, closed: &ClosedRun) -> StoreResult<Option<Batch>> {
     let key = keys::run(closed.org, closed.execution);
     let Some(mut execution) = get::<Execution>(rows, Table::Executions, &key)? else { return Ok(None) };
-    let mut batch = Batch::default();
+    let mut batch = closing_told(closed)?;
     execution.status = closed.status;
     execution.end_ms = Some(closed.end_ms);
     execution.completeness = Some(closed.completeness.clone());
@@ -195,6 +249,6 @@ pub(super) fn closed(rows: &dyn Rows, closed: &ClosedRun) -> StoreResult<Option<
         batch.put(Table::SessionExpiry, keys::expiry(session.expires_ms, session.id), Vec::new());
         put(&mut batch, Table::Sessions, session_key, &session)?;
     }
-    put(&mut batch, Table::Closures, key, closed)?;
+    batch.put(Table::Closures, key, closed_to_bytes(closed)?);
     Ok(Some(batch))
 }

@@ -1,5 +1,5 @@
 //! What is kept in memory of runs that are not settled: where their segments are and where they stand. A few hundred
-//! bytes a run and 32 bytes a segment; everything else is on disk.
+//! bytes a run and 40 bytes a segment; everything else is on disk.
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -10,7 +10,7 @@ use crate::clock::UnixMs;
 use crate::domain::execution::Status;
 use crate::domain::id::{ExecutionId, OrgId, SessionId};
 use crate::domain::segment::{Position, Segment};
-use crate::store::contract::{Conflict, OpenRun, RunState, StoreError, StoreResult};
+use crate::store::contract::{Conflict, FeedRow, OpenRun, RunState, StoreError, StoreResult};
 use crate::store::lsm::journal::Place;
 
 /// Where a segment is, and where its run stood before it.
@@ -22,6 +22,8 @@ pub(super) struct SegmentRef {
     results: u32,
     units: u64,
     text_bytes: u64,
+    /// Twice its number in the feed, and one if it is an update.
+    feed: u64,
 }
 
 /// The number that no journal file has: the segment was moved out of the journal.
@@ -29,10 +31,17 @@ const MOVED: u32 = 0;
 
 impl SegmentRef {
     /// A reference to a segment in the journal, or to one that was moved out of it.
-    pub(super) fn new(place: Option<Place>, start: Position) -> Self {
+    pub(super) fn new(place: Option<Place>, facts: &Facts) -> Self {
         let Place { file, position, bytes } = place.unwrap_or(Place { file: MOVED, position: 0, bytes: 0 });
-        let results = u32::try_from(start.results).unwrap_or(u32::MAX);
-        Self { file, position, bytes, results, units: start.units, text_bytes: start.bytes }
+        let Position { units, bytes: text_bytes, results } = facts.start;
+        let results = u32::try_from(results).unwrap_or(u32::MAX);
+        let feed = facts.feed_seq << 1 | u64::from(facts.is_update);
+        Self { file, position, bytes, results, units, text_bytes, feed }
+    }
+
+    /// Its number in the feed; 0 if it is not in it.
+    fn feed_seq(&self) -> u64 {
+        self.feed >> 1
     }
 
     /// Where it is in the journal, unless it was moved.
@@ -127,7 +136,7 @@ impl Run {
             let first = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
             self.epochs.push(Epoch { epoch, first });
         }
-        self.segments.push(SegmentRef::new(place, facts.start));
+        self.segments.push(SegmentRef::new(place, facts));
         self.end = facts.end;
         self.heard_ms = facts.heard_ms.map_or(self.heard_ms, |heard_ms| heard_ms.max(self.heard_ms));
         self.announced = facts.status.or(self.announced);
@@ -172,6 +181,22 @@ impl Run {
     /// The index of the segment that holds the text's byte `bytes`, which must be below the run's end.
     pub(super) fn index_at_bytes(&self, bytes: u64) -> Option<usize> {
         self.segments.partition_point(|segment| segment.text_bytes <= bytes).checked_sub(1)
+    }
+
+    /// Adds the run's rows of the feed above `after` to `rows`, at most `limit`.
+    fn feed_rows(&self, execution: ExecutionId, after: u64, limit: usize, rows: &mut Vec<FeedRow>) {
+        let first = self.segments.partition_point(|segment| segment.feed_seq() <= after);
+        for (index, segment) in self.segments.iter().enumerate().skip(first).take(limit) {
+            let end = self.segments.get(index + 1).map_or(self.end, SegmentRef::start);
+            rows.push(FeedRow {
+                seq: segment.feed_seq(),
+                execution,
+                start: (segment.units, segment.text_bytes),
+                end: (end.units, end.bytes),
+                updated: segment.feed & 1 == 1,
+                task: None,
+            });
+        }
     }
 
     pub(super) fn segment_count(&self) -> usize {
@@ -357,6 +382,28 @@ impl Index {
         Some(place)
     }
 
+    /// The highest number in the feed that a segment of an unsettled run of the organization has.
+    pub(super) fn feed_head(&self, org: OrgId) -> u64 {
+        let runs = self.runs.iter().filter(|run| run.org == org);
+        runs.filter_map(|run| run.segments.last().map(SegmentRef::feed_seq)).max().unwrap_or(0)
+    }
+
+    /// The first rows of the organization's feed above `after` that are segments of unsettled runs, at most `limit`.
+    pub(super) fn feed_rows(&self, org: OrgId, after: u64, limit: usize) -> Vec<FeedRow> {
+        let mut rows = Vec::new();
+        for run in self.runs.iter().filter(|run| run.org == org) {
+            run.feed_rows(*run.key(), after, limit, &mut rows);
+            // Many runs of which each has many rows: the first ones are enough.
+            if rows.len() > limit.saturating_mul(4) {
+                rows.sort_unstable_by_key(|row| row.seq);
+                rows.truncate(limit);
+            }
+        }
+        rows.sort_unstable_by_key(|row| row.seq);
+        rows.truncate(limit);
+        rows
+    }
+
     /// Every run, as found at start.
     pub(super) fn open_runs(&self) -> Vec<OpenRun> {
         let describe = |entry: dashmap::mapref::multiple::RefMulti<'_, ExecutionId, Run>| {
@@ -381,7 +428,17 @@ mod tests {
     fn facts(start: Position, units: u64) -> Facts {
         let end =
             Position { units: start.units + units, bytes: start.bytes + units, results: start.results + 1 };
-        Facts { start, end, heard_ms: None, status: None, description_bytes: 0, text_bytes: 0 }
+        let (feed_seq, is_update) = (start.units + 1, false);
+        Facts {
+            start,
+            end,
+            heard_ms: None,
+            status: None,
+            description_bytes: 0,
+            text_bytes: 0,
+            feed_seq,
+            is_update,
+        }
     }
 
     /// Three segments of epoch 1, two of epoch 4; the third is empty.
@@ -395,8 +452,8 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_costs_32_bytes() {
-        assert_eq!(size_of::<SegmentRef>(), 32);
+    fn a_segment_costs_40_bytes() {
+        assert_eq!(size_of::<SegmentRef>(), 40);
         assert!(size_of::<Run>() <= 256, "{}", size_of::<Run>());
     }
 

@@ -24,6 +24,11 @@ pub(super) fn numbered(execution: ExecutionId, number: u64) -> Vec<u8> {
     [execution.as_bytes().as_slice(), &number.to_be_bytes()].concat()
 }
 
+/// Organization, number in its feed.
+pub(super) fn fed(org: OrgId, seq: u64) -> Vec<u8> {
+    [org.as_bytes().as_slice(), &seq.to_be_bytes()].concat()
+}
+
 /// Execution, epoch, number.
 pub(super) fn segment(execution: ExecutionId, epoch: u32, seq: u64) -> Vec<u8> {
     [execution.as_bytes().as_slice(), &epoch.to_be_bytes(), &seq.to_be_bytes()].concat()
@@ -63,6 +68,13 @@ pub(super) fn read_numbered(key: &[u8]) -> Option<(ExecutionId, u64)> {
     let columns: [u8; 20] = key.try_into().ok()?;
     let execution = ExecutionId::from_bytes(*columns.first_chunk()?);
     Some((execution, u64::from_be_bytes(*columns.last_chunk()?)))
+}
+
+/// The organization and the number of a key of the feed.
+pub(super) fn read_fed(key: &[u8]) -> Option<(OrgId, u64)> {
+    let columns: [u8; 20] = key.try_into().ok()?;
+    let org = OrgId::from_bytes(*columns.first_chunk()?);
+    Some((org, u64::from_be_bytes(*columns.last_chunk()?)))
 }
 
 /// The columns of a segment's key.
@@ -130,6 +142,8 @@ mod tests {
     fn other_keys_read_back() {
         let execution = ExecutionId::from_bytes([3; 12]);
         assert_eq!(read_numbered(&numbered(execution, 9)), Some((execution, 9)));
+        let org = OrgId::from_bytes([6; 12]);
+        assert_eq!(read_fed(&fed(org, 9)), Some((org, 9)));
         assert_eq!(read_segment(&segment(execution, 4, 9)), Some((execution, 4, 9)));
         let session = SessionId(uuid::Uuid::from_u128(5));
         assert_eq!(read_expiry(&expiry(-1, session)), Some(session));

@@ -4,6 +4,7 @@
 //!   unsynced: after a crash the journal makes them again. A segment becomes durable in the journal and known to the
 //!   [`index`].
 //! - [`read`], [`text`], [`results`], [`lists`]: an unsettled run is read from its segments, a settled one from its rows.
+//! - [`feed`]: the numbered rows of what viewers are told.
 //! - [`settle`] folds a closed run's segments into rows; [`keeper`] lets go of what is folded and of whole journal files.
 //! - [`recover`] puts all of it together at start.
 //!
@@ -11,6 +12,7 @@
 
 mod core;
 mod facts;
+mod feed;
 mod index;
 mod keeper;
 mod keys;
@@ -47,8 +49,8 @@ use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::fs::Fs;
 use crate::store::contract::{
-    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, StoreError,
-    StoreResult, TextPage,
+    ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, OpenRun, OpenedRun, RunState,
+    StoreError, StoreResult, TextPage,
 };
 use crate::store::record;
 use crate::telemetry::name::RECOVERY_SECONDS;
@@ -95,6 +97,7 @@ impl RunStore {
             Journal::open(fs, settings.journal, latch, first, reach, &mut |event| recovery.take(event));
         let (journal, mut report) = opened?;
         let recovered = recovery.finish()?;
+        let feed_epoch = feed::epoch(rows.as_ref(), &recovered.evidence)?;
         let index = index::Index::default();
         for (execution, run) in recovered.runs {
             run.places().for_each(|place| journal.pin(place));
@@ -114,6 +117,7 @@ impl RunStore {
             collapsed: results::Collapsed::default(),
             storage: storage::StorageUsed::default(),
             reach: std::sync::Mutex::new(reach),
+            feed_epoch,
             failure,
         });
         core.note_reach()?;
@@ -203,8 +207,8 @@ impl Executions for RunStore {
         self.blocking(move |core| core.open(opened)).await
     }
 
-    async fn abandon_run(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
-        self.blocking(move |core| core.abandon(org, execution)).await
+    async fn abandon_run(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool> {
+        self.blocking(move |core| core.abandon(org, execution, feed_seq)).await
     }
 
     async fn append(&self, segment: &Segment) -> StoreResult<()> {
@@ -230,7 +234,7 @@ impl Executions for RunStore {
         }
     }
 
-    async fn close_run(&self, closed: ClosedRun) -> StoreResult<()> {
+    async fn close_run(&self, closed: ClosedRun) -> StoreResult<bool> {
         self.blocking(move |core| core.close(&closed)).await
     }
 
@@ -330,5 +334,28 @@ impl Executions for RunStore {
 
     async fn purge_sessions(&self, now_ms: UnixMs) -> StoreResult<u64> {
         self.blocking(move |core| core.purge_sessions(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl FeedLog for RunStore {
+    async fn feed_epoch(&self) -> StoreResult<u64> {
+        Ok(self.core.feed_epoch)
+    }
+
+    async fn feed_head(&self, org: OrgId) -> StoreResult<u64> {
+        self.blocking(move |core| core.feed_head(org)).await
+    }
+
+    async fn feed_floor(&self, org: OrgId) -> StoreResult<u64> {
+        self.blocking(move |core| core.feed_floor(org)).await
+    }
+
+    async fn feed_rows(&self, org: OrgId, after: u64, limit: usize) -> StoreResult<Vec<FeedRow>> {
+        self.blocking(move |core| core.feed_rows(org, after, limit)).await
+    }
+
+    async fn purge_feed(&self, before_ms: UnixMs) -> StoreResult<u64> {
+        self.blocking(move |core| core.purge_feed(before_ms)).await
     }
 }

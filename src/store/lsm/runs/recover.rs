@@ -8,13 +8,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::facts::{self, AbandonedRecord, OpenRow, OpenedRecord, SettledRow};
+use super::feed;
 use super::index::Run;
 use super::keys;
 use super::rows::{Batch, Rows, Table};
 use super::segment::Facts;
 use crate::domain::execution::{Cycle, Execution, Session};
 use crate::domain::id::{ExecutionId, OrgId};
-use crate::store::contract::{ClosedRun, StoreError, StoreResult};
+use crate::store::contract::{StoreError, StoreResult};
 use crate::store::lsm::journal::{Event, Key, Kind, Place};
 use crate::store::record;
 
@@ -26,6 +27,8 @@ pub(super) struct Recovery<'a> {
     evidence: HashSet<u32>,
     /// Settled runs of which something is left to clear.
     settled: Vec<ExecutionId>,
+    /// Numbers of the feeds that went with runs that cannot be read any more.
+    feed_heads: HashMap<OrgId, u64>,
 }
 
 /// What start-up ends with.
@@ -74,7 +77,14 @@ impl<'a> Recovery<'a> {
     /// Starts with what the rows remember.
     pub(super) fn new(rows: &'a dyn Rows) -> StoreResult<Self> {
         let (drafts, lost) = (HashMap::new(), Vec::new());
-        let mut recovery = Self { rows, drafts, lost, evidence: HashSet::new(), settled: Vec::new() };
+        let mut recovery = Self {
+            rows,
+            drafts,
+            lost,
+            evidence: HashSet::new(),
+            settled: Vec::new(),
+            feed_heads: HashMap::new(),
+        };
         let mut open_rows: Vec<(ExecutionId, OpenRow)> = Vec::new();
         rows.scan(Table::Open, &[], &BEHIND_ALL, &mut |key, value| {
             open_rows.push((execution_of(key)?, record::decode(value)?));
@@ -150,15 +160,15 @@ impl<'a> Recovery<'a> {
         let draft = self.known(&key, place)?;
         match key.kind {
             Kind::Opened if draft.fate == Fate::Unsettled => {
-                let opened: OpenedRecord = record::decode(payload)?;
+                let opened = OpenedRecord::read(payload)?;
                 draft.open = Some(opened.open_row());
                 rows.commit(facts::opened(rows, &opened)?)
             }
             Kind::Abandoned => {
-                let abandoned: AbandonedRecord = record::decode(payload)?;
+                let abandoned = AbandonedRecord::read(payload)?;
                 draft.fate = Fate::Abandoned;
                 self.settled.push(key.execution);
-                rows.commit(facts::abandoned(key.org, key.execution, &abandoned))
+                rows.commit(facts::abandoned(key.org, key.execution, &abandoned)?)
             }
             Kind::Segment if draft.fate == Fate::Unsettled => {
                 let Key { epoch, seq, .. } = key;
@@ -171,16 +181,18 @@ impl<'a> Recovery<'a> {
                 Ok(())
             }
             Kind::Closed => {
-                let closed: ClosedRun = record::decode(payload)?;
+                let closed = facts::read_closed(payload)?;
                 draft.closed_at = draft.closed_at.max((key.epoch, key.seq));
                 // Equal too: of the rows of one closure a crash may have left some.
                 if closed.revision >= draft.revision
                     && let Some(batch) = facts::closed(rows, &closed)?
                 {
                     draft.revision = closed.revision;
-                    rows.commit(batch)?;
+                    rows.commit(batch)
+                } else {
+                    // A later closure took its place, but not its number: that was given to viewers.
+                    rows.commit(facts::closing_told(&closed)?)
                 }
-                Ok(())
             }
             Kind::Opened | Kind::Segment | Kind::Mark | Kind::Seal => Ok(()),
         }
@@ -238,6 +250,9 @@ impl<'a> Recovery<'a> {
             }
             runs.push((execution, run));
         }
+        for (org, head) in std::mem::take(&mut self.feed_heads) {
+            feed::remember_head(self.rows, &mut batch, org, head)?;
+        }
         if !batch.changes.is_empty() {
             self.rows.commit(batch)?;
         }
@@ -253,6 +268,7 @@ impl<'a> Recovery<'a> {
         let mut segments = std::mem::take(&mut draft.segments);
         segments.sort_by_key(|segment| (segment.epoch, segment.seq, segment.place.is_none()));
         segments.dedup_by_key(|segment| (segment.epoch, segment.seq));
+        let feed_head = segments.iter().map(|segment| segment.facts.feed_seq).max().unwrap_or(0);
         let in_journal: Vec<u32> = segments.iter().filter_map(|segment| Some(segment.place?.file)).collect();
 
         let open = draft.open.take();
@@ -284,6 +300,8 @@ impl<'a> Recovery<'a> {
         let Some(damage) = damage else { return run };
         tracing::debug!(execution.id = %execution, "segments of a damaged run are put aside");
         self.evidence.extend(in_journal);
+        let known_head = self.feed_heads.entry(run.org).or_default();
+        *known_head = feed_head.max(*known_head);
         let mut unreadable = Run::new(run.org, run.sessions.into_vec(), run.heard_ms);
         unreadable.revision = run.revision;
         unreadable.damage = Some(damage.into());

@@ -40,11 +40,15 @@ pub enum Table {
     Damaged,
     /// Facts about the journal.
     Journal,
+    /// Organization, number in its feed: a row of the feed. Number 0: how far the feed was forgotten.
+    Feed,
+    /// The feed's epoch.
+    FeedEpoch,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Executions,
         Self::Tasks,
         Self::List,
@@ -61,13 +65,15 @@ impl Table {
         Self::Segments,
         Self::Damaged,
         Self::Journal,
+        Self::Feed,
+        Self::FeedEpoch,
     ];
 
     /// The keyspace that holds the table: each costs files and syncs of its own, so small tables share one, and what
     /// is long or short-lived is kept from those.
     const fn keyspace(self) -> &'static str {
         match self {
-            Self::Texts | Self::Results => "run_contents",
+            Self::Texts | Self::Results | Self::Feed => "run_contents",
             Self::SegmentFacts | Self::Segments => "run_segments",
             _ => "runs",
         }
@@ -92,6 +98,8 @@ impl Table {
             Self::Segments => 14,
             Self::Damaged => 15,
             Self::Journal => 16,
+            Self::Feed => 17,
+            Self::FeedEpoch => 18,
         }
     }
 

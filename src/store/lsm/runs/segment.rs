@@ -15,8 +15,13 @@ use crate::store::contract::{StoreError, StoreResult};
 use crate::store::record;
 
 /// Bytes of the facts.
-pub(super) const FACTS_BYTES: usize = 80;
-const VERSION: u8 = 1;
+const FACTS_BYTES: usize = 88;
+/// The second version: with the number in the feed.
+const VERSION: u8 = 2;
+/// The first version, which ends before that number.
+const FIRST_VERSION: u8 = 1;
+/// Bytes of the facts in the first version.
+const FIRST_FACTS_BYTES: usize = 80;
 
 /// The small facts of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,10 @@ pub(super) struct Facts {
     pub(super) description_bytes: u32,
     /// Bytes of its text.
     pub(super) text_bytes: u32,
+    /// Its number in the feed; 0 if it is not in it.
+    pub(super) feed_seq: u64,
+    /// Whether viewers are told of a new status with it.
+    pub(super) is_update: bool,
 }
 
 impl Facts {
@@ -46,29 +55,32 @@ impl Facts {
         Self {
             start,
             end,
-            heard_ms: segment.batches.iter().map(|entry| entry.receipt.received_ms).max(),
+            heard_ms: segment.heard_ms(),
             status: status.last(),
             description_bytes,
             text_bytes: u32::try_from(end.bytes - start.bytes).unwrap_or(u32::MAX),
+            feed_seq: segment.feed_seq,
+            is_update: segment.is_update,
         }
     }
 
     /// Their stored form.
     pub(super) fn to_bytes(self) -> [u8; FACTS_BYTES] {
-        let Self { start, end, heard_ms, status, description_bytes, text_bytes } = self;
+        let Self { start, end, heard_ms, status, description_bytes, text_bytes, feed_seq, is_update } = self;
         let mut bytes = [0; FACTS_BYTES];
         let status_code = status.and_then(|status| Status::ALL.iter().position(|one| *one == status));
         let status_code = status_code.and_then(|code| u8::try_from(code + 1).ok()).unwrap_or(0);
         let numbers = [start.units, start.bytes, start.results, end.units, end.bytes, end.results];
-        let columns =
-            [u64::from_le_bytes([VERSION, status_code, u8::from(heard_ms.is_some()), 0, 0, 0, 0, 0])]
-                .into_iter()
-                .chain(numbers)
-                .chain([
-                    heard_ms.unwrap_or(0).cast_unsigned(),
-                    u64::from(description_bytes),
-                    u64::from(text_bytes),
-                ]);
+        let (has_heard, is_update) = (u8::from(heard_ms.is_some()), u8::from(is_update));
+        let columns = [u64::from_le_bytes([VERSION, status_code, has_heard, is_update, 0, 0, 0, 0])]
+            .into_iter()
+            .chain(numbers)
+            .chain([
+                heard_ms.unwrap_or(0).cast_unsigned(),
+                u64::from(description_bytes),
+                u64::from(text_bytes),
+                feed_seq,
+            ]);
         for (place, column) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(columns) {
             *place = column.to_le_bytes();
         }
@@ -78,13 +90,11 @@ impl Facts {
     /// Reads the facts at the start of a stored segment.
     pub(super) fn read(bytes: &[u8]) -> StoreResult<Self> {
         let damaged = |what: &str| StoreError::Damaged(format!("a segment's facts: {what}"));
-        let bytes: &[u8; FACTS_BYTES] = bytes.first_chunk().ok_or_else(|| damaged("too short"))?;
+        let facts_bytes = facts_bytes(bytes).map_err(|what| damaged(&what))?;
+        let bytes = bytes.get(..facts_bytes).ok_or_else(|| damaged("too short"))?;
         let mut columns = bytes.as_chunks::<8>().0.iter().map(|column| u64::from_le_bytes(*column));
         let mut next = || columns.next().unwrap_or(0);
-        let [version, status_code, has_heard, ..] = next().to_le_bytes();
-        if version != VERSION {
-            return Err(damaged(&format!("version {version}")));
-        }
+        let [_, status_code, has_heard, is_update, ..] = next().to_le_bytes();
         let status = match status_code {
             0 => None,
             code => Some(*Status::ALL.get(usize::from(code) - 1).ok_or_else(|| damaged("status"))?),
@@ -94,6 +104,8 @@ impl Facts {
         let heard_ms = next().cast_signed();
         let mut short = || u32::try_from(next()).map_err(|_| damaged("length"));
         let (description_bytes, text_bytes) = (short()?, short()?);
+        // The first version has no such column: it reads as 0.
+        let feed_seq = next();
         if end.bytes.checked_sub(start.bytes) != Some(u64::from(text_bytes)) {
             return Err(damaged("positions"));
         }
@@ -104,7 +116,19 @@ impl Facts {
             status,
             description_bytes,
             text_bytes,
+            feed_seq,
+            is_update: is_update == 1,
         })
+    }
+}
+
+/// How many bytes of a stored segment are facts.
+fn facts_bytes(stored: &[u8]) -> Result<usize, String> {
+    match stored.first() {
+        Some(&VERSION) => Ok(FACTS_BYTES),
+        Some(&FIRST_VERSION) => Ok(FIRST_FACTS_BYTES),
+        Some(version) => Err(format!("version {version}")),
+        None => Err("too short".into()),
     }
 }
 
@@ -181,7 +205,7 @@ pub(super) struct SegmentKey {
 /// Reads a stored segment back. Its texts and strings are slices of `stored`.
 pub(super) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<Segment> {
     let facts = Facts::read(stored)?;
-    let mut rest = Slices { rest: stored.slice(FACTS_BYTES..) };
+    let mut rest = Slices { rest: stored.slice(facts_bytes(stored).map_err(StoreError::Damaged)?..) };
     let description = rest.next(facts.description_bytes)?;
     let described: Described<BatchIn> = record::decode(&description)?;
     let lengths: Vec<_> =
@@ -202,14 +226,15 @@ pub(super) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<Segment> {
             }
         });
     let SegmentKey { org, execution, epoch, seq } = key;
-    let (start, refusals) = (facts.start, described.refusals);
-    Ok(Segment { org, execution, epoch, seq, start, batches: batches.collect(), refusals })
+    let Facts { start, feed_seq, is_update, .. } = facts;
+    let (batches, refusals) = (batches.collect(), described.refusals);
+    Ok(Segment { org, execution, epoch, seq, start, batches, refusals, feed_seq, is_update })
 }
 
 /// The text of a stored segment.
 pub(super) fn text(stored: &[u8]) -> StoreResult<&str> {
     let facts = Facts::read(stored)?;
-    let from = FACTS_BYTES + facts.description_bytes as usize;
+    let from = facts_bytes(stored).map_err(StoreError::Damaged)? + facts.description_bytes as usize;
     let text = stored.get(from..from + facts.text_bytes as usize);
     text.and_then(|text| std::str::from_utf8(text).ok())
         .ok_or_else(|| StoreError::Damaged("a segment's text".into()))
@@ -289,6 +314,8 @@ mod tests {
                 SegmentBatch { session, receipt: receipt(40, None), batch: Batch::default() },
             ],
             refusals: Refusals { replayed: 1, tier: 2, pressure: 3, rejected: 4 },
+            feed_seq: 1 << 40,
+            is_update: true,
         }
     }
 
@@ -310,6 +337,8 @@ mod tests {
         let facts = Facts::read(&bytes).unwrap();
         assert_eq!((facts.start, facts.end), (segment.start, segment.end()));
         assert_eq!((facts.heard_ms, facts.status), (Some(50), Some(Status::Analyzing)));
+        assert_eq!((facts.feed_seq, facts.is_update), (1 << 40, true));
+        assert_eq!(Facts::read(&facts.to_bytes()), Ok(facts));
 
         let only_refusals = Segment { batches: Vec::new(), ..segment };
         let bytes = stored(&only_refusals);

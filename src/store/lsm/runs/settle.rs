@@ -8,13 +8,16 @@ use std::collections::HashSet;
 
 use super::core::{Core, Found};
 use super::facts::{self, Cut, Gap, SettledRow};
+use super::feed::FeedRecord;
 use super::keys;
 use super::results::bytes_of;
 use super::rows::{Batch, Table};
 use super::text::Pieces;
 use super::wait;
+use crate::clock::UnixMs;
 use crate::domain::collapse::Outline;
 use crate::domain::id::{ExecutionId, OrgId};
+use crate::domain::segment::Segment;
 use crate::domain::text::utf16_len;
 use crate::store::contract::{StoreError, StoreResult};
 use crate::store::record;
@@ -23,6 +26,8 @@ use crate::store::record;
 const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of rows that are committed together.
 const COMMIT_BYTES: usize = 1 << 20;
+/// Bytes of a row of the feed, about.
+const FED_BYTES: usize = 64;
 /// Share of the disk's reserve that folding leaves alone: it is what sets room free, so it may use the rest.
 const RESERVE_SHARE: f64 = 0.5;
 
@@ -58,6 +63,7 @@ impl Core {
         let moved = || StoreError::Unavailable("the run moved while it was folded".into());
         let gap = self.segments_of(org, execution, end).gap()?.ok_or_else(moved)?;
         let closure = facts::closure(self.rows.as_ref(), org, execution)?;
+        let mut heard_ms = closure.as_ref().map_or(0, |closed| closed.end_ms);
         let quarantined: HashSet<String> =
             closure.map(|closed| closed.quarantined.into_iter().collect()).unwrap_or_default();
 
@@ -67,6 +73,8 @@ impl Core {
         let mut outline = Outline::default();
         self.each_segment(org, execution, segments, |segment| {
             outline.add(&segment);
+            heard_ms = segment.heard_ms().unwrap_or(heard_ms);
+            rows.put_fed(&segment, heard_ms)?;
             segment.batches.iter().try_for_each(|entry| text.push(entry.batch.text(), &mut rows))
         })?
         .ok_or_else(moved)?;
@@ -116,6 +124,12 @@ impl Writer<'_> {
         self.batch_bytes += value.len();
         self.batch.put(table, keys::numbered(self.execution, number), value);
         if self.batch_bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
+    }
+
+    /// Puts the segment's row of the feed.
+    fn put_fed(&mut self, segment: &Segment, at_ms: UnixMs) -> StoreResult<()> {
+        self.batch_bytes += FED_BYTES;
+        FeedRecord::of(segment, at_ms).put(&mut self.batch, segment.org, segment.feed_seq)
     }
 
     fn commit(&mut self) -> StoreResult<()> {

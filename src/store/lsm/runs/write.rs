@@ -17,7 +17,6 @@ use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::segment::Segment;
 use crate::store::contract::{ClosedRun, Conflict, OpenedRun, StoreError, StoreResult};
 use crate::store::lsm::journal::{Key, Kind, Record};
-use crate::store::record;
 
 /// What became of an append.
 pub(super) enum Appended {
@@ -45,7 +44,7 @@ impl Core {
         }
         let opened = OpenedRecord::from(opened);
         let key = Key { kind: Kind::Opened, org, execution: id, epoch: 0, seq: 0, revision: 0 };
-        let place = self.journal.append_and_wait(key, record::encode(&opened)?)?;
+        let place = self.journal.append_and_wait(key, opened.to_bytes()?)?;
         self.rows.commit(facts::opened(self.rows.as_ref(), &opened)?)?;
         let open = opened.open_row();
         self.index.add(id, Run::new(org, open.sessions, open.opened_ms));
@@ -54,45 +53,45 @@ impl Core {
     }
 
     /// See the contract. Blocks.
-    pub(super) fn abandon(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
+    pub(super) fn abandon(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool> {
         let run_key = keys::run(org, execution);
         let _held = self.locks.hold(run_key.clone());
         let stored: Option<Execution> = facts::get(self.rows.as_ref(), Table::Executions, &run_key)?;
         let is_unsettled = self.index.look(org, execution, |_| ()).is_some();
-        let Some(stored) = stored.filter(|_| is_unsettled) else { return Ok(()) };
-        let abandoned = AbandonedRecord::from(&stored);
+        let Some(stored) = stored.filter(|_| is_unsettled) else { return Ok(false) };
+        let abandoned = AbandonedRecord::of(&stored, feed_seq);
         let key = Key { kind: Kind::Abandoned, org, execution, epoch: 0, seq: 0, revision: 0 };
-        let place = self.journal.append_and_wait(key, record::encode(&abandoned)?)?;
-        self.rows.commit(facts::abandoned(org, execution, &abandoned))?;
+        let place = self.journal.append_and_wait(key, abandoned.to_bytes()?)?;
+        self.rows.commit(facts::abandoned(org, execution, &abandoned)?)?;
         if let Some(run) = self.index.take(execution) {
             run.places().for_each(|place| self.journal.release(place));
         }
         self.collapsed.forget(execution);
         self.chores.clear(execution);
         self.journal.release(place);
-        Ok(())
+        Ok(true)
     }
 
     /// See the contract. Blocks.
-    pub(super) fn close(&self, closed: &ClosedRun) -> StoreResult<()> {
+    pub(super) fn close(&self, closed: &ClosedRun) -> StoreResult<bool> {
         let ClosedRun { org, execution, revision, .. } = *closed;
         let _held = self.locks.hold(keys::run(org, execution));
         let stored = facts::closure(self.rows.as_ref(), org, execution)?;
         if stored.is_some_and(|stored| stored.revision >= revision) {
-            return Ok(());
+            return Ok(false);
         }
         if self.rows.get(Table::Executions, &keys::run(org, execution))?.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let (epoch, seq) = self.index.look(org, execution, Run::last).unwrap_or_default();
         let key = Key { kind: Kind::Closed, org, execution, epoch, seq, revision };
-        let place = self.journal.append_and_wait(key, record::encode(closed)?)?;
+        let place = self.journal.append_and_wait(key, facts::closed_to_bytes(closed)?)?;
         if let Some(batch) = facts::closed(self.rows.as_ref(), closed)? {
             self.rows.commit(batch)?;
         }
         self.index.change(org, execution, |run| run.revision = revision);
         self.journal.release(place);
-        Ok(())
+        Ok(true)
     }
 
     /// Sends a segment on its way. Never waits.

@@ -1,0 +1,194 @@
+//! The rows of the feed. Openings, closings and takings back have theirs from the moment they are stored: the journal
+//! makes them again, like the fact's other rows. Segments of unsettled runs are found in the index and cost no row;
+//! settling writes theirs.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::core::Core;
+use super::keys;
+use super::rows::{Batch, Rows, Table};
+use crate::clock::UnixMs;
+use crate::domain::id::{ExecutionId, OrgId, TaskId};
+use crate::domain::segment::Segment;
+use crate::limits;
+use crate::store::contract::{FeedRow, StoreError, StoreResult};
+use crate::store::record;
+
+/// The name under which the epoch is kept.
+const EPOCH: &[u8] = b"epoch";
+
+/// Stored form of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FeedRecord {
+    execution: ExecutionId,
+    start: (u64, u64),
+    end: (u64, u64),
+    updated: bool,
+    task: Option<TaskId>,
+    /// When it happened; Unix milliseconds.
+    at_ms: UnixMs,
+}
+
+impl FeedRecord {
+    /// A row that tells of the run's document only, whose text stands at `at`.
+    pub(super) fn update(
+        execution: ExecutionId,
+        at: (u64, u64),
+        task: Option<TaskId>,
+        at_ms: UnixMs,
+    ) -> Self {
+        Self { execution, start: at, end: at, updated: true, task, at_ms }
+    }
+
+    /// The row of a segment.
+    pub(super) fn of(segment: &Segment, at_ms: UnixMs) -> Self {
+        let (start, end) = (segment.start, segment.end());
+        Self {
+            execution: segment.execution,
+            start: (start.units, start.bytes),
+            end: (end.units, end.bytes),
+            updated: segment.is_update,
+            task: None,
+            at_ms,
+        }
+    }
+
+    /// Puts it in its place; nothing without a number.
+    pub(super) fn put(&self, batch: &mut Batch, org: OrgId, seq: u64) -> StoreResult<()> {
+        if seq > 0 {
+            batch.put(Table::Feed, keys::fed(org, seq), record::encode(self)?);
+        }
+        Ok(())
+    }
+
+    fn row(self, seq: u64) -> FeedRow {
+        let Self { execution, start, end, updated, task, .. } = self;
+        FeedRow { seq, execution, start, end, updated, task }
+    }
+}
+
+/// How far a feed was forgotten. Kept among its rows, so that both change together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Forgotten {
+    /// The highest number that is known although its row is gone.
+    head: u64,
+    /// The highest number that was forgotten.
+    floor: u64,
+}
+
+fn forgotten(rows: &dyn Rows, org: OrgId) -> StoreResult<Forgotten> {
+    let stored = rows.get(Table::Feed, &keys::fed(org, 0))?;
+    stored.map_or(Ok(Forgotten::default()), |bytes| record::decode(&bytes))
+}
+
+/// Remembers that the organization's feed has come to `head`, although what had that number cannot be read any more.
+pub(super) fn remember_head(rows: &dyn Rows, batch: &mut Batch, org: OrgId, head: u64) -> StoreResult<()> {
+    let known = forgotten(rows, org)?;
+    if known.head < head {
+        batch.put(Table::Feed, keys::fed(org, 0), record::encode(&Forgotten { head, ..known })?);
+    }
+    Ok(())
+}
+
+/// The epoch of the feeds. A new one is made and made durable if there is none, or if one of the `damaged` journal files
+/// was whole when it was made: numbers may have been lost with it.
+pub(super) fn epoch(rows: &dyn Rows, damaged: &HashSet<u32>) -> StoreResult<u64> {
+    let stored: Option<(u64, HashSet<u32>)> =
+        rows.get(Table::FeedEpoch, EPOCH)?.map(|bytes| record::decode(&bytes)).transpose()?;
+    if let Some((epoch, known)) = stored
+        && damaged.is_subset(&known)
+    {
+        return Ok(epoch);
+    }
+    let epoch: u64 = rand::random();
+    let mut batch = Batch::default();
+    batch.put(Table::FeedEpoch, EPOCH.to_vec(), record::encode(&(epoch, damaged))?);
+    rows.commit(batch)?;
+    rows.persist()?;
+    Ok(epoch)
+}
+
+impl Core {
+    /// See the contract. Blocks.
+    pub(super) fn feed_head(&self, org: OrgId) -> StoreResult<u64> {
+        // The index first: a run leaves it only after its rows are there.
+        let unsettled = self.index.feed_head(org);
+        let prefix = org.as_bytes();
+        let last = self.rows.last(Table::Feed, prefix, &keys::behind(prefix))?;
+        let stored = last.map_or(Ok(0), |(key, _)| Ok(keys::read_fed(&key).ok_or_else(bad_key)?.1))?;
+        Ok(forgotten(self.rows.as_ref(), org)?.head.max(stored).max(unsettled))
+    }
+
+    /// See the contract. Blocks.
+    pub(super) fn feed_floor(&self, org: OrgId) -> StoreResult<u64> {
+        Ok(forgotten(self.rows.as_ref(), org)?.floor)
+    }
+
+    /// See the contract. Blocks.
+    pub(super) fn feed_rows(&self, org: OrgId, after: u64, limit: usize) -> StoreResult<Vec<FeedRow>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        // The index first, as above.
+        let mut found = self.index.feed_rows(org, after, limit);
+        let mut stored = 0;
+        let (from, to) = (keys::fed(org, after.saturating_add(1)), keys::behind(org.as_bytes()));
+        self.rows.scan(Table::Feed, &from, &to, &mut |key, value| {
+            let (_, seq) = keys::read_fed(key).ok_or_else(bad_key)?;
+            found.push(record::decode::<FeedRecord>(value)?.row(seq));
+            stored += 1;
+            Ok(stored < limit)
+        })?;
+        found.sort_by_key(|row| row.seq);
+        // A run that is being settled is found in both.
+        found.dedup_by_key(|row| row.seq);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// See the contract. Blocks.
+    pub(super) fn purge_feed(&self, before_ms: UnixMs) -> StoreResult<u64> {
+        let _held = self.locks.hold(b"feed".to_vec());
+        let mut purged = 0;
+        let mut from = Vec::new();
+        while purged < limits::ROWS_PER_CALL_MAX {
+            let mut next = None;
+            self.rows.scan(Table::Feed, &from, &[0xff; 64], &mut |key, _| {
+                next = Some(keys::read_fed(key).ok_or_else(bad_key)?.0);
+                Ok(false)
+            })?;
+            let Some(org) = next else { break };
+            purged += self.purge_feed_of(org, before_ms, limits::ROWS_PER_CALL_MAX - purged)?;
+            from = keys::behind(org.as_bytes());
+        }
+        Ok(purged as u64)
+    }
+
+    fn purge_feed_of(&self, org: OrgId, before_ms: UnixMs, limit: usize) -> StoreResult<usize> {
+        let (from, to) = (keys::fed(org, 1), keys::behind(org.as_bytes()));
+        let mut batch = Batch::default();
+        let mut known = forgotten(self.rows.as_ref(), org)?;
+        self.rows.scan(Table::Feed, &from, &to, &mut |key, value| {
+            let (_, seq) = keys::read_fed(key).ok_or_else(bad_key)?;
+            if record::decode::<FeedRecord>(value)?.at_ms >= before_ms {
+                return Ok(false);
+            }
+            batch.remove(Table::Feed, key.to_vec());
+            known.head = known.head.max(seq);
+            known.floor = known.floor.max(seq);
+            Ok(batch.changes.len() < limit)
+        })?;
+        let purged = batch.changes.len();
+        if purged > 0 {
+            batch.put(Table::Feed, keys::fed(org, 0), record::encode(&known)?);
+            self.rows.commit(batch)?;
+        }
+        Ok(purged)
+    }
+}
+
+fn bad_key() -> StoreError {
+    StoreError::Damaged("the key of a row of the feed".into())
+}
