@@ -112,6 +112,8 @@ async fn another_namespace_is_refused_and_gives_no_way_to_stay() {
     while let Some(text) = next_text(&mut raw).await {
         heard.push(text);
     }
+    // The first heartbeat may come before it.
+    heard.retain(|text| text != "2");
     assert_eq!(heard.get(1).map(|text| text.starts_with("44/admin,")), Some(true), "{heard:?}");
     assert_eq!(channel.live.sockets(), 0);
 }
