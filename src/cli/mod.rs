@@ -2,6 +2,7 @@
 //! outcome into lines for a person; it holds no rule of its own. Everything that ends the process ends it here, with an
 //! exit code that the help documents.
 
+mod bench;
 mod completions;
 mod configuration;
 mod health;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use self::bench::BenchArgs;
 use self::client::Client;
 use self::completions::CompletionsArgs;
 use self::configuration::ConfigArgs;
@@ -54,7 +56,7 @@ Exit codes:
   1  failed; the reason is on standard error
   2  wrong usage or configuration
   3  serve: the store failed, nothing could be acknowledged any more
-  `tail` has further ones, see `runstream tail --help`
+  `tail` and `bench` have further ones, see their --help
 
 Examples:
   runstream demo --once      the whole journey in a minute
@@ -71,6 +73,7 @@ enum Command {
     Serve(ServeArgs),
     Demo(DemoArgs),
     Tail(TailArgs),
+    Bench(BenchArgs),
     Routes(RoutesArgs),
     Schema(SchemaArgs),
     Config(ConfigArgs),
@@ -87,6 +90,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Demo(args) => in_runtime(show_demo(args, clock)),
             Command::Tail(args) => in_runtime(follow(args, clock)),
+            Command::Bench(args) => in_runtime(bench::run(args, clock)),
             Command::Routes(args) => routes::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Config(args) => configuration::run(&args),

@@ -1,4 +1,5 @@
 //! The command line.
 
+mod bench;
 mod demo;
 mod tail;

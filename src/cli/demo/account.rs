@@ -10,22 +10,22 @@ use crate::cli::client::{Answer, Client};
 
 /// Who runs the demo.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(in crate::cli) struct Account {
     /// For signing in.
-    pub(super) email: String,
+    pub(in crate::cli) email: String,
     /// For signing in.
-    pub(super) password: String,
+    pub(in crate::cli) password: String,
     /// Of the session that made it all.
-    pub(super) token: String,
+    pub(in crate::cli) token: String,
     /// Of the project.
-    pub(super) project: String,
+    pub(in crate::cli) project: String,
     /// The key's secret.
-    pub(super) key: String,
+    pub(in crate::cli) key: String,
 }
 
 impl Account {
     /// Signs up with a name and a password nobody else has, and makes a project and a key.
-    pub(super) async fn create(client: &Client) -> Result<Self, DemoError> {
+    pub(in crate::cli) async fn create(client: &Client) -> Result<Self, DemoError> {
         let [first, second]: [u32; 2] = rand::random();
         let email = format!("demo-{first:08x}@runstream.test");
         let password = format!("Demo-{second:08x}!");
@@ -44,14 +44,14 @@ impl Account {
 }
 
 /// A client that signs its requests with a token.
-pub(super) fn with_token(client: &Client, token: &str) -> Result<Client, DemoError> {
+pub(in crate::cli) fn with_token(client: &Client, token: &str) -> Result<Client, DemoError> {
     let value = HeaderValue::try_from(format!("Bearer {token}"));
     let value = value.map_err(|_error| DemoError::Unexpected("token".into()))?;
     Ok(client.clone().with_header(AUTHORIZATION, value))
 }
 
 /// A client that signs its requests with an API key.
-pub(super) fn with_key(client: &Client, key: &str) -> Result<Client, DemoError> {
+pub(in crate::cli) fn with_key(client: &Client, key: &str) -> Result<Client, DemoError> {
     let value = HeaderValue::try_from(key).map_err(|_error| DemoError::Unexpected("API key".into()))?;
     Ok(client.clone().with_header(HeaderName::from_static("x-api-key"), value))
 }

@@ -19,11 +19,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use self::account::{Account, get, post, text, with_key, with_token};
+pub(in crate::cli) use self::account::{Account, with_key, with_token};
+use self::account::{get, post, text};
 use self::recording::{Recording, RecordingError};
 pub use self::sender::Speed;
 use self::sender::{Sender, Sent};
-use self::tally::{Comparison, Tally, grouped};
+pub(in crate::cli) use self::tally::grouped;
+use self::tally::{Comparison, Tally};
 use self::watcher::{Seen, Watcher};
 use super::client::{Answer, Client, ClientError};
 use super::socket::{LiveSocket, SocketError};

@@ -141,7 +141,7 @@ impl fmt::Display for Comparison {
 }
 
 /// `1234567` as `1 234 567`.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
