@@ -5,17 +5,21 @@
 //! of 2 KB and one pass of escaping at about 1 GB/s, some 2 to 3 µs.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use runstream::actors::feed::{Delivery, Feed, Frame};
-use runstream::domain::id::{OrgId, TaskId};
+use runstream::actors::feed::{Delivery, Feed, Told, Window};
+use runstream::domain::id::{ExecutionId, OrgId, TaskId};
+use runstream::fs::OsFs;
+use runstream::store::lsm::{LsmSettings, LsmStore};
+use tokio::runtime::Runtime;
 
 /// A line as test runners print them: colours, a path, a time.
 const LINE: &str = "\u{1b}[2mapi\u{1b}[22m \u{1b}[36mGET   \u{1b}[39m /cart/items?sku=TEE-001 \u{1b}[32m200\u{1b}[39m \u{1b}[2m12.4 ms\u{1b}[22m\n";
 
-/// Takes frames and drops them, or nobody at all.
+/// Takes windows and drops them, or nobody at all.
 struct Sink {
     watched: bool,
 }
@@ -25,36 +29,50 @@ impl Delivery for Sink {
         self.watched
     }
 
-    fn deliver(&self, _org: OrgId, frames: &[Frame]) {
-        black_box(frames);
+    fn sealed(&self, _org: OrgId, window: &Arc<Window>) {
+        black_box(window);
     }
 }
 
-fn feed(watched: bool) -> Feed {
-    Feed::new(OrgId::from_bytes([7; 12]), Arc::new(Sink { watched }))
+/// A feed over a store that is asked once where the numbering stands.
+fn feed(runtime: &Runtime, data: &Path, watched: bool) -> Feed {
+    let store = runtime.block_on(LsmStore::open(LsmSettings::at(data), Arc::new(OsFs)));
+    let store = Arc::new(store.expect("a new folder takes a store"));
+    Feed::new(OrgId::from_bytes([7; 12]), store, Arc::new(Sink { watched }))
 }
 
-/// Publishes `pieces` lines of one run and hands over the frame they make.
-fn publish(feed: &Feed, task: &TaskId, pieces: usize) {
+/// Publishes `pieces` lines of one run and hands over the window they make.
+async fn publish(feed: &Feed, task: &TaskId, pieces: usize) {
     let text = Bytes::from_static(LINE.as_bytes());
+    let execution = ExecutionId::from_bytes([8; 12]);
     for piece in 0..pieces {
-        feed.log(task, (piece * LINE.len()) as u64, text.clone());
+        let at = |piece: usize| ((piece * LINE.len()) as u64, (piece * LINE.len()) as u64);
+        let Ok(ticket) = feed.reserve().await else { return };
+        ticket.durable(Told {
+            execution,
+            task: task.clone(),
+            start: at(piece),
+            end: at(piece + 1),
+            text: vec![text.clone()],
+            updated: false,
+            body: None,
+        });
     }
-    feed.flush();
+    feed.flush().await;
 }
 
 fn merging(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let Ok(runtime) = runtime else { return };
-    let _entered = runtime.enter();
     let task = TaskId::from("ingest-1774000000123-b1d6c0f2");
     let mut group = criterion.benchmark_group("feed");
     for pieces in [1, 20, 200] {
         group.throughput(Throughput::Elements(pieces as u64));
         for (name, watched) in [("watched", true), ("unwatched", false)] {
-            let feed = feed(watched);
+            let Ok(data) = tempfile::tempdir() else { return };
+            let feed = feed(&runtime, data.path(), watched);
             group.bench_with_input(BenchmarkId::new(name, pieces), &pieces, |bencher, &pieces| {
-                bencher.iter(|| publish(&feed, &task, pieces));
+                bencher.to_async(&runtime).iter(|| publish(&feed, &task, pieces));
             });
         }
     }

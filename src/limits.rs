@@ -147,6 +147,25 @@ pub const SETTLE_CONCURRENCY: usize = 2;
 pub const SETTLE_RETRY: Duration = Duration::from_secs(60);
 /// Bytes of text that may wait for the next tick of an organization's feed; more goes out at once.
 pub const FEED_PENDING_BYTES_MAX: usize = 4 << 20;
+/// Bytes of text held for a tick that cannot come because something before is not decided; what comes then is read from
+/// the store.
+pub const FEED_HELD_BYTES_MAX: usize = 2 * FEED_PENDING_BYTES_MAX;
+/// Rows of an organization's feed that are kept in memory, some 100 bytes each: minutes of a busy organization.
+pub const FEED_RECENT_ROWS_MAX: usize = 16 << 10;
+/// Rows of the feed read at a time.
+pub const FEED_PAGE_ROWS: usize = 1_024;
+/// Bytes of text in a window made for a viewer that is behind, unless one row has more.
+pub const FEED_WINDOW_BYTES: u64 = 64 << 10;
+/// Bytes of text in any window: a tick's, and one larger row.
+pub const FEED_WINDOW_BYTES_MAX: u64 = 32 << 20;
+/// How long a position in the feed can be continued.
+pub const FEED_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the feed waits before it asks again what became of a number.
+pub const FEED_LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of text that a viewer may have missed and be sent; beyond it a dashboard has to load its runs anew.
+pub const LIVE_REPLAY_BYTES_MAX: u64 = 64 << 20;
+/// Rows of the feed that it may have missed.
+pub const LIVE_REPLAY_ROWS_MAX: usize = 256 << 10;
 
 /// Engine.IO heartbeat of live viewers.
 pub const LIVE_PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -297,4 +316,6 @@ const _: () = {
     // A frame's JSON text is at most six times its text (control characters), and must fit into a polling answer.
     assert!(FRAME_TEXT_BYTES_MAX * 6 + 4_096 < LIVE_PAYLOAD_BYTES_MAX as usize);
     assert!(REPLAY_MIN.as_millis() < REPLAY_MAX.as_millis());
+    // What a tick sealed must be a window for those who come later.
+    assert!((FEED_PENDING_BYTES_MAX + EVENT_BODY_BYTES_MAX) as u64 <= FEED_WINDOW_BYTES_MAX);
 };

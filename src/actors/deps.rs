@@ -64,9 +64,13 @@ pub(super) struct Deps {
 }
 
 impl Deps {
-    /// The organization, if it is in memory.
-    pub(super) fn organization(&self, org: OrgId) -> Option<Arc<Organization>> {
-        self.directory.organizations.get(&org).map(|known| Arc::clone(&known))
+    /// The organization's feed: one and the same for everybody.
+    pub(super) fn feed(&self, org: OrgId) -> Feed {
+        if let Some(known) = self.directory.feeds.get(&org) {
+            return known.clone();
+        }
+        let new = || Feed::new(org, Arc::clone(&self.store), Arc::clone(&self.delivery));
+        self.directory.feeds.entry(org).or_insert_with(new).clone()
     }
 
     /// Hands a run that was just closed to the finish pipeline.
@@ -85,6 +89,8 @@ pub(super) struct Directory {
     pub(super) executions: DashMap<ExecutionId, ActorRef<ExecutionMessage>>,
     /// Organizations that are in memory.
     pub(super) organizations: DashMap<OrgId, Arc<Organization>>,
+    /// Feeds that are in memory. Apart from their organizations: what is being stored may outlive these.
+    pub(super) feeds: DashMap<OrgId, Feed>,
 }
 
 impl Directory {
@@ -104,7 +110,6 @@ pub(super) struct SessionEntry {
 /// What an organization's actor owns and others may hold.
 pub(super) struct Organization {
     pub(super) buckets: Arc<OrgBuckets>,
-    pub(super) feed: Feed,
     /// Started when first needed: counting requests needs none.
     pub(super) actor: OnceCell<ActorRef<OrgMessage>>,
 }

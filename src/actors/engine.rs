@@ -10,13 +10,13 @@ use super::buckets::{IpBuckets, OrgBuckets};
 use super::deps::{Deps, Directory, EngineSettings, Organization, SessionEntry};
 use super::error::EngineError;
 use super::execution::message::{Applied, Delivered, ExecutionMessage, Progress, Refusal, Reply, TornDown};
-use super::feed::{Delivery, Feed};
+use super::feed::{Delivery, Told};
 use super::finish::FinishPipeline;
 use super::housekeeping::{self, Housekeeper};
 use super::organization::message::{Opened, OrgMessage};
 use super::root::{RootActor, RootMessage};
 use crate::clock::Clock;
-use crate::domain::execution::{Completeness, Session, SessionStatus};
+use crate::domain::execution::{Completeness, Execution, Session, SessionStatus, Status};
 use crate::domain::id::{ExecutionId, OrgId, SessionId, UserId};
 use crate::domain::setup::SetupRequest;
 use crate::domain::teardown::TeardownRequest;
@@ -91,15 +91,15 @@ impl Engine {
     pub async fn abandon(&self, org: OrgId, opened: &Opened) -> Result<(), EngineError> {
         let Some(execution) = self.deps.store.execution(org, opened.execution).await? else { return Ok(()) };
         self.deps.directory.sessions.remove(&opened.session);
-        self.deps.store.abandon_run(org, opened.execution, 0).await?;
+        let counted_ms = execution.start_ms;
+        // Goes to its end even if nobody waits for it any more: a number of the feed hangs on it.
+        let taken_back = tokio::spawn(take_back(Arc::clone(&self.deps), execution));
+        taken_back.await.unwrap_or(Err(BUSY))?;
         let organization = self.organization(org);
         if let Some(actor) = organization.actor.get() {
             // Without an actor nothing is counted, and the next one counts what is stored.
-            let _gone = actor.cast(OrgMessage::GiveBack { counted_ms: execution.start_ms });
+            let _gone = actor.cast(OrgMessage::GiveBack { counted_ms });
         }
-        let status = crate::domain::execution::Status::Cancelled;
-        let body = super::execution::update::status(org, &execution.task_id, status);
-        organization.feed.updated(&execution.task_id, body.into());
         Ok(())
     }
 
@@ -245,12 +245,15 @@ impl Engine {
         let organizations: Vec<_> =
             self.deps.directory.organizations.iter().map(|entry| Arc::clone(entry.value())).collect();
         for organization in organizations {
-            organization.feed.flush();
             if let Some(actor) = organization.actor.get() {
                 let _left = actor.stop_and_wait(None, None).await;
             }
         }
         let _left = self.root.stop_and_wait(None, None).await;
+        let feeds: Vec<_> = self.deps.directory.feeds.iter().map(|entry| entry.value().clone()).collect();
+        for feed in feeds {
+            feed.flush().await;
+        }
     }
 
     /// Sends a message to a run's actor and waits for the answer; an actor that leaves or dies before it answers is
@@ -315,10 +318,7 @@ impl Engine {
         if let Some(known) = self.deps.directory.organizations.get(&org) {
             return Arc::clone(&known);
         }
-        let new = || {
-            let feed = Feed::new(org, Arc::clone(&self.deps.delivery));
-            Arc::new(Organization { buckets: Arc::default(), feed, actor: tokio::sync::OnceCell::new() })
-        };
+        let new = || Arc::new(Organization { buckets: Arc::default(), actor: tokio::sync::OnceCell::new() });
         Arc::clone(&self.deps.directory.organizations.entry(org).or_insert_with(new))
     }
 
@@ -351,6 +351,26 @@ impl Engine {
         match stored.answered {
             Some(status) if remembered => Ok(TornDown { task: stored.task_id, status }),
             _ => Err(EngineError::SessionNotFound),
+        }
+    }
+}
+
+async fn take_back(deps: Arc<Deps>, execution: Execution) -> Result<(), EngineError> {
+    let Execution { org, id, task_id, .. } = execution;
+    let ticket = deps.feed(org).reserve().await?;
+    match deps.store.abandon_run(org, id, ticket.seq()).await {
+        Ok(true) => {
+            let body = super::execution::update::status(org, &task_id, Status::Cancelled);
+            ticket.durable(Told::update(id, task_id, (0, 0), Some(body)));
+            Ok(())
+        }
+        Ok(false) => {
+            ticket.void();
+            Ok(())
+        }
+        Err(error) => {
+            ticket.failed(&error);
+            Err(error.into())
         }
     }
 }

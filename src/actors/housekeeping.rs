@@ -183,12 +183,14 @@ fn leave_if_idle(engine: &Engine, now_ms: UnixMs) {
     directory
         .organizations
         .retain(|_, known| known.actor.initialized() || known.buckets.forget_spent(now_ms) > 0);
+    // Nobody takes a feed out of the map meanwhile.
+    directory.feeds.retain(|_, feed| !feed.is_idle());
     engine.public_buckets().forget_spent(now_ms);
 }
 
 impl Engine {
     /// Closes the runs whose sessions have expired by `now_ms` (Unix milliseconds), forgets archived sessions, expired
-    /// revocations, counted logins and old audit entries. Runs by itself every minute; safe to repeat.
+    /// revocations, counted logins, old audit entries and old rows of the feeds. Runs by itself every minute; safe to repeat.
     pub async fn sweep(&self, now_ms: UnixMs) {
         let lifetime_ms = millis(self.deps.settings.session_lifetime);
         let runs = unsettled(&self.deps).await.unwrap_or_else(|error| {
@@ -214,12 +216,14 @@ impl Engine {
     async fn purge(&self, now_ms: UnixMs) -> Result<u64, EngineError> {
         let store = &self.deps.store;
         let audit_from_ms = now_ms.saturating_sub(millis(limits::AUDIT_RETENTION));
+        let feed_from_ms = now_ms.saturating_sub(millis(limits::FEED_RETENTION));
         let mut purged = store.purge_sessions(now_ms).await?;
         loop {
             let round = [
                 store.purge_revocations(now_ms).await?,
                 store.purge_logins(now_ms).await?,
                 store.purge_audit(audit_from_ms).await?,
+                store.purge_feed(feed_from_ms).await?,
             ];
             purged = purged.saturating_add(round.iter().sum());
             if round.iter().all(|rows| *rows < limits::ROWS_PER_CALL_MAX as u64) {

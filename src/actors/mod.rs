@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root                       one per engine
-//! └── organization           one per organization that is active: opens runs, supervises them, owns buckets and feed
+//! └── organization           one per organization that is active: opens runs, supervises them, owns buckets
 //!     └── execution          one per run that is being fed: judges, appends, answers, publishes
 //! ```
 //!
@@ -12,6 +12,8 @@
 //! | execution | a panic, or a store that failed | takes it off the list; the request that met it is handed to the next one, which loads the run from the store and recognises what was stored after all |
 //! | organization | leaving when idle | nothing |
 //! | organization | a panic | forgets it; its runs end with it; the next request starts both anew |
+//!
+//! What viewers are told goes through [`feed`]: one per organization, in memory as long as anything hangs on it.
 //!
 //! Nothing here knows HTTP. What an actor knows follows from the store: it may vanish between any two lines.
 //! Start reading at [`Engine::ingest`], then `execution/actor.rs`.

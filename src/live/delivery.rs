@@ -1,6 +1,7 @@
 //! How frames reach viewers: one emission per frame to the organization's room, encoded once however many watch.
 //! A socket whose queue is full misses the frame and is counted; nobody waits for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use socketioxide::BroadcastError;
 
 use super::viewers::room;
 use super::{Live, Shared};
-use crate::actors::feed::{Delivery, Frame};
+use crate::actors::feed::{Delivery, Frame, Window};
 use crate::domain::id::OrgId;
 use crate::telemetry;
 
@@ -58,8 +59,8 @@ impl Delivery for Live {
         self.shared.viewers.watching(org) > 0
     }
 
-    fn deliver(&self, org: OrgId, frames: &[Frame]) {
-        for frame in frames {
+    fn sealed(&self, org: OrgId, window: &Arc<Window>) {
+        for frame in &window.frames {
             let watching = self.shared.viewers.watching(org);
             if watching == 0 {
                 return;

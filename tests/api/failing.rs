@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use runstream::access::{Access, AccessSettings, PasswordSettings, Passwords, Secrets};
-use runstream::actors::feed::{Delivery, Frame};
+use runstream::actors::feed::{Delivery, Window};
 use runstream::actors::finish::FinishPipeline;
 use runstream::actors::{Engine, EngineSettings};
 use runstream::api::{ApiSettings, App, Parts, router};
@@ -59,7 +59,7 @@ impl Delivery for Nobody {
         false
     }
 
-    fn deliver(&self, _org: OrgId, _frames: &[Frame]) {}
+    fn sealed(&self, _org: OrgId, _window: &Arc<Window>) {}
 }
 
 /// The door over a store that does what it is told.

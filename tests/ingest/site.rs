@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use runstream::access::{Access, AccessSettings, Secrets};
-use runstream::actors::feed::{Delivery, Frame};
+use runstream::actors::feed::{Delivery, Window};
 use runstream::actors::finish::FinishPipeline;
 use runstream::actors::{Engine, EngineSettings};
 use runstream::clock::{Clock, ManualClock};
@@ -35,7 +35,7 @@ impl Delivery for Unwatched {
         false
     }
 
-    fn deliver(&self, _org: OrgId, _frames: &[Frame]) {}
+    fn sealed(&self, _org: OrgId, _window: &Arc<Window>) {}
 }
 
 /// What a test may change before it starts.

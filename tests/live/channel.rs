@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use runstream::access::{Caller, Credential, Revocation};
-use runstream::actors::feed::{Delivery, Frame};
+use runstream::actors::feed::{Delivery, Frame, Window};
 use runstream::clock::{Clock, SystemClock};
 use runstream::domain::id::{OrgId, TaskId, UserId};
 use runstream::domain::role::Role;
@@ -143,10 +143,15 @@ impl Channel {
         tokio_tungstenite::connect_async(url).await.unwrap().0
     }
 
+    /// Hands over a window of one frame.
+    pub(super) fn deliver(&self, org: OrgId, frame: Frame) {
+        self.live.sealed(org, &Arc::new(Window { from: 0, upto: 1, frames: vec![frame] }));
+    }
+
     /// Appends `text` to the live log of `task`, which had `offset` units.
     pub(super) fn log(&self, org: OrgId, task: &str, offset: u64, text: &str) {
         let text = Bytes::copy_from_slice(text.as_bytes());
-        self.live.deliver(org, &[Frame::Log { task: TaskId::from(task), offset, text }]);
+        self.deliver(org, Frame::Log { task: TaskId::from(task), offset, text });
     }
 
     /// Waits until the organization has viewers, or has none any more.

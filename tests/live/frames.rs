@@ -82,7 +82,7 @@ async fn updates_are_passed_on_as_they_are() {
     let body = r#"{ "taskId":"run", "organizationId":"x","status":"RUNNING","n":1.5, "deep":{"a":[1,{"b":null}]},"text":"é\u0000 \ud83d\ude00" }"#;
     channel.log(org, "run", 0, "before\n");
     let update = Frame::Updated { task: TaskId::from("run"), body: Bytes::from_static(body.as_bytes()) };
-    channel.live.deliver(org, &[update]);
+    channel.deliver(org, update);
     dashboard.until_event("execution-updated", 1).await;
     assert_eq!(dashboard.story(), ["connect", "auth-success", "execution-log", "execution-updated"]);
     let expected: Value = serde_json::from_str(body).unwrap();
@@ -97,7 +97,7 @@ async fn a_frame_that_is_not_json_costs_nobody_anything() {
     let mut dashboard = channel.dashboard(json!({ "token": "good", "transports": ["websocket"] }));
     dashboard.until_event("auth-success", 1).await;
     let broken = Frame::Updated { task: TaskId::from("run"), body: Bytes::from_static(b"{\"half\":") };
-    channel.live.deliver(org, &[broken]);
+    channel.deliver(org, broken);
     channel.log(org, "run", 0, "after\n");
     dashboard.until_event("execution-log", 1).await;
     assert_eq!(dashboard.story(), ["connect", "auth-success", "execution-log"]);

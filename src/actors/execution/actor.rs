@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
 
 use super::message::{Applied, Delivered, ExecutionMessage, Progress, Reply};
 use super::state::{Recognised, RunState, answer};
 use super::update;
-use crate::actors::deps::{Deps, Organization};
+use crate::actors::deps::Deps;
 use crate::actors::error::EngineError;
+use crate::actors::feed::{Ticket, Told};
 use crate::clock::UnixMs;
 use crate::domain::execution::Status;
-use crate::domain::id::{ExecutionId, OrgId, SessionId};
+use crate::domain::id::{ExecutionId, OrgId, SessionId, TaskId};
 use crate::domain::segment::{Position, Refusals, Segment, SegmentBatch};
 use crate::limits;
 
@@ -270,6 +270,7 @@ impl Run {
             start: self.segment_start,
             batches: self.batches.drain(..count).collect(),
             refusals: std::mem::take(&mut state.unsaved_refusals),
+            // Given when it is stored.
             feed_seq: 0,
             is_update: false,
         };
@@ -279,20 +280,20 @@ impl Run {
     }
 
     /// Appends in a task, which answers and publishes as soon as the segment is durable.
-    fn append(&mut self, segment: Segment) {
+    fn append(&mut self, mut segment: Segment) {
         let durable = self.taken - self.batches.len() as u64;
         let answered = self.waiting.iter().take_while(|one| one.after <= durable).count();
         let waiting: Vec<Waiting> = self.waiting.drain(..answered).collect();
         let announced = if self.batches.is_empty() { self.announced.take() } else { None };
+        segment.is_update = announced.is_some();
         let (deps, me, progress) = (Arc::clone(&self.deps), self.me.clone(), self.progress.clone());
         let Ok(state) = &self.loaded else { return };
         let task = state.execution.task_id.clone();
         let (outcome, in_flight) = oneshot::channel();
         self.in_flight = Some(in_flight);
         tokio::spawn(async move {
-            let result = deps.store.append(&segment).await.map_err(EngineError::from);
-            match &result {
-                Ok(()) => {
+            let result = match store_segment(&deps, &mut segment).await {
+                Ok(ticket) => {
                     let end = segment.end();
                     progress.send_modify(|progress| {
                         progress.units = end.units;
@@ -300,12 +301,14 @@ impl Run {
                         progress.status = announced.unwrap_or(progress.status);
                     });
                     waiting.into_iter().for_each(Waiting::answer);
-                    if let Some(organization) = deps.organization(segment.org) {
-                        publish(&organization, &segment, &task, announced);
-                    }
+                    ticket.durable(told(segment, task, announced));
+                    Ok(())
                 }
-                Err(error) => waiting.into_iter().for_each(|one| one.refuse(error)),
-            }
+                Err(error) => {
+                    waiting.into_iter().for_each(|one| one.refuse(&error));
+                    Err(error)
+                }
+            };
             // The actor may have left; what is durable is durable without it.
             let _gone = outcome.send(result);
             let _gone = me.cast(ExecutionMessage::Appended);
@@ -380,15 +383,10 @@ impl Run {
         };
         self.progress.send_replace(progress);
     }
-
-    /// The organization this run belongs to, if it is in memory: while this actor lives, it is.
-    pub(super) fn organization(&self) -> Option<Arc<Organization>> {
-        self.deps.organization(self.org)
-    }
 }
 
 /// An append whose task died: whether it is stored will be seen on loading.
-const LOST_APPEND: EngineError = EngineError::Busy { retry_after_s: 1 };
+pub(super) const LOST_APPEND: EngineError = EngineError::Busy { retry_after_s: 1 };
 
 impl Waiting {
     fn answer(self) {
@@ -414,20 +412,30 @@ pub(super) fn passed(since_ms: UnixMs, lifetime: std::time::Duration, now_ms: Un
     now_ms.saturating_sub(since_ms) >= i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Publishes a durable segment: its text, then the status it announced.
-fn publish(
-    organization: &Organization,
-    segment: &Segment,
-    task: &crate::domain::id::TaskId,
-    announced: Option<Status>,
-) {
-    let mut offset = segment.start.units;
-    for SegmentBatch { batch, .. } in &segment.batches {
-        organization.feed.log(task, offset, batch.text.clone());
-        offset += batch.text_units;
+/// Gives the segment its number in the feed and makes it durable.
+async fn store_segment(deps: &Deps, segment: &mut Segment) -> Result<Ticket, EngineError> {
+    let ticket = deps.feed(segment.org).reserve().await?;
+    segment.feed_seq = ticket.seq();
+    match deps.store.append(segment).await {
+        Ok(()) => Ok(ticket),
+        Err(error) => {
+            ticket.failed(&error);
+            Err(error.into())
+        }
     }
-    if let Some(status) = announced {
-        let body = update::status(segment.org, task, status);
-        organization.feed.updated(task, Bytes::from(body));
+}
+
+/// What viewers are told of a durable segment: its text, and the status it announced.
+fn told(segment: Segment, task: TaskId, announced: Option<Status>) -> Told {
+    let (start, end) = (segment.start, segment.end());
+    let body = announced.map(|status| update::status(segment.org, &task, status).into());
+    Told {
+        execution: segment.execution,
+        task,
+        start: (start.units, start.bytes),
+        end: (end.units, end.bytes),
+        text: segment.batches.into_iter().map(|entry| entry.batch.text).collect(),
+        updated: announced.is_some(),
+        body,
     }
 }

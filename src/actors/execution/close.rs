@@ -4,16 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::actor::{Run, passed};
+use super::actor::{LOST_APPEND, Run, passed};
 use super::message::TornDown;
 use super::update;
+use crate::actors::deps::Deps;
 use crate::actors::error::EngineError;
+use crate::actors::feed::Told;
 use crate::actors::finish::FinishedRun;
 use crate::clock::UnixMs;
 use crate::domain::batch::TestStatus;
-use crate::domain::execution::{Completeness, ItemStatus, SessionStatus, Status, Summary};
+use crate::domain::execution::{Completeness, Execution, ItemStatus, SessionStatus, Status, Summary};
 use crate::domain::gate::{self, Evidence};
 use crate::domain::result::TestResult;
 use crate::domain::segment::Refusals;
@@ -72,6 +72,7 @@ impl Run {
             item_status: if status == Status::Passed { ItemStatus::Passed } else { ItemStatus::Failed },
             cycle_summary: (total, passed, failed),
             sessions: vec![end],
+            // Given when it is stored.
             feed_seq: 0,
         };
         self.close(closed).await?;
@@ -118,6 +119,7 @@ impl Run {
                 answered: Status::Cancelled,
                 expires_ms: now_ms.saturating_add(millis(self.deps.settings.session_archive)),
             }],
+            // Given when it is stored.
             feed_seq: 0,
         };
         if let Err(error) = self.close(closed).await {
@@ -176,35 +178,25 @@ impl Run {
     }
 
     async fn close(&mut self, closed: ClosedRun) -> Result<(), EngineError> {
-        self.deps.store.close_run(closed.clone()).await?;
+        let state = self.loaded.as_ref().map_err(Clone::clone)?;
+        let mut execution = state.execution.clone();
+        execution.status = closed.status;
+        execution.end_ms = Some(closed.end_ms);
+        execution.completeness = Some(closed.completeness.clone());
+        let execution = Arc::new(execution);
+        // Goes to its end even if this actor does not: a number of the feed hangs on it.
+        let storing = tokio::spawn(store_closure(Arc::clone(&self.deps), Arc::clone(&execution), closed));
+        let closed = storing.await.unwrap_or(Err(LOST_APPEND))?;
         let Ok(state) = &mut self.loaded else { return Ok(()) };
-        state.execution.status = closed.status;
-        state.execution.end_ms = Some(closed.end_ms);
-        state.execution.completeness = Some(closed.completeness.clone());
+        state.execution = (*execution).clone();
         let first = closed.revision == 1;
-        let execution = Arc::new(state.execution.clone());
         state.closure = Some(closed.clone());
         self.tell_progress();
-        self.publish_closed(&execution, &closed).await;
         let finished = FinishedRun { execution, closed: Arc::new(closed) };
         if first {
             self.deps.finished(finished);
         }
         Ok(())
-    }
-
-    async fn publish_closed(&self, execution: &crate::domain::execution::Execution, closed: &ClosedRun) {
-        let Some(organization) = self.organization() else { return };
-        if !organization.feed.has_viewers() {
-            return;
-        }
-        let few = closed.completeness.results <= limits::UPDATE_RESULTS_MAX;
-        let results = match few {
-            true => self.deps.store.all_results(self.org, self.id).await.ok(),
-            false => None,
-        };
-        let body = update::closed(execution, closed, results);
-        organization.feed.updated(&execution.task_id, Bytes::from(body));
     }
 
     /// The effective status of a run that its reporter calls failed, and which of its tests are quarantined.
@@ -243,6 +235,41 @@ impl Run {
             latest.extend(page.into_iter().map(|result| (result.test_id.clone(), result)));
         }
     }
+}
+
+/// Makes a closure durable and tells viewers.
+async fn store_closure(
+    deps: Arc<Deps>,
+    execution: Arc<Execution>,
+    mut closed: ClosedRun,
+) -> Result<ClosedRun, EngineError> {
+    let feed = deps.feed(closed.org);
+    let ticket = feed.reserve().await?;
+    closed.feed_seq = ticket.seq();
+    match deps.store.close_run(closed.clone()).await {
+        Ok(true) => {
+            let body =
+                if feed.has_viewers() { Some(final_update(&deps, &execution, &closed).await) } else { None };
+            let at = (closed.completeness.log_units, closed.completeness.log_bytes);
+            ticket.durable(Told::update(execution.id, execution.task_id.clone(), at, body));
+        }
+        // It was closed before by a call whose outcome did not become known.
+        Ok(false) => ticket.void(),
+        Err(error) => {
+            ticket.failed(&error);
+            return Err(error.into());
+        }
+    }
+    Ok(closed)
+}
+
+async fn final_update(deps: &Deps, execution: &Execution, closed: &ClosedRun) -> String {
+    let few = closed.completeness.results <= limits::UPDATE_RESULTS_MAX;
+    let results = match few {
+        true => deps.store.all_results(closed.org, closed.execution).await.ok(),
+        false => None,
+    };
+    update::closed(execution, closed, results)
 }
 
 /// The group of runs that have none.

@@ -38,6 +38,27 @@ pub(in crate::actors) fn opened(execution: &Execution) -> String {
     to_json(&ExecutionView::from(execution))
 }
 
+/// A run as it is now: its whole document. `results` ride along while they stay small; without them a final run's are
+/// left as they were, and dashboards refetch.
+pub(in crate::actors) fn whole(execution: &Execution, results: Option<Vec<TestResult>>) -> String {
+    let mut view = ExecutionView::from(execution);
+    if let Some(results) = results {
+        view.tests = results.into_iter().map(TestResultView::from).collect();
+        let body = to_json(&view);
+        if body.len() < limits::UPDATE_TESTS_BYTES_MAX {
+            return body;
+        }
+        view.tests = Vec::new();
+    } else if !execution.status.is_final() {
+        return to_json(&view);
+    }
+    let mut body = serde_json::to_value(&view).expect("as in to_json");
+    if let Some(members) = body.as_object_mut() {
+        members.remove("tests");
+    }
+    to_json(&body)
+}
+
 /// The client announced a status.
 pub(in crate::actors) fn status(org: OrgId, task: &TaskId, status: Status) -> String {
     to_json(&StatusUpdate { task_id: task, organization_id: org, status })

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::message::{Opened, OrgMessage};
@@ -12,6 +11,7 @@ use crate::actors::deps::{Deps, SessionEntry};
 use crate::actors::error::{EngineError, LimitedResource, PlanLimitHit};
 use crate::actors::execution::message::{ExecutionMessage, Reply};
 use crate::actors::execution::{ExecutionActor, ExecutionArgs, update};
+use crate::actors::feed::Told;
 use crate::clock::UnixMs;
 use crate::domain::id::{ExecutionId, OrgId, UserId};
 use crate::domain::plan::UNLIMITED;
@@ -199,13 +199,18 @@ async fn open_run(
     now_ms: UnixMs,
 ) -> Result<Opened, EngineError> {
     let project = deps.store.project(org, request.project).await?.ok_or(EngineError::ProjectNotFound)?;
-    let opened = setup::open(request, &project, user, now_ms, &deps.settings);
-    deps.store.open_run(opened.clone()).await?;
+    let feed = deps.feed(org);
+    let ticket = feed.reserve().await?;
+    let mut opened = setup::open(request, &project, user, now_ms, &deps.settings);
+    opened.feed_seq = ticket.seq();
+    if let Err(error) = deps.store.open_run(opened.clone()).await {
+        ticket.failed(&error);
+        return Err(error.into());
+    }
     let execution = opened.execution;
     deps.directory.sessions.insert(opened.session.id, SessionEntry { org, execution: execution.id });
-    if let Some(organization) = deps.organization(org) {
-        organization.feed.updated(&execution.task_id, Bytes::from(update::opened(&execution)));
-    }
+    let body = feed.has_viewers().then(|| update::opened(&execution));
+    ticket.durable(Told::update(execution.id, execution.task_id.clone(), (0, 0), body));
     Ok(Opened {
         session: opened.session.id,
         task: execution.task_id,

@@ -1,6 +1,6 @@
 //! One actor per organization that is active. It opens runs one after another, so that a plan's limit is checked and
-//! used up in one step, and it starts and supervises the actors of its runs. The buckets and the feed it owns are
-//! handed out as shared values, so that neither admission nor publishing waits for its mailbox.
+//! used up in one step, and it starts and supervises the actors of its runs. The buckets it owns are handed
+//! out as shared values, so that admission does not wait for its mailbox.
 
 mod actor;
 pub(in crate::actors) mod message;

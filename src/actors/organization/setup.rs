@@ -90,6 +90,7 @@ pub(super) fn open(
             completeness: None,
             deleted_ms: None,
         },
+        // Given when it is stored.
         feed_seq: 0,
     }
 }

@@ -1,10 +1,11 @@
 //! An engine to be driven step by step.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::disk::Disk;
-use crate::actors::feed::{Delivery, Frame};
+use crate::actors::feed::{Delivery, Frame, Window};
 use crate::actors::finish::FinishPipeline;
 use crate::actors::{Applied, Delivered, Engine, EngineError, EngineSettings, Opened, TornDown};
 use crate::clock::{Clock, ManualClock, UnixMs};
@@ -22,19 +23,21 @@ use crate::store::lsm::{LsmSettings, LsmStore};
 /// 20 March 2026.
 pub(super) const START_MS: UnixMs = 1_774_000_000_000;
 
-/// Keeps every frame.
+/// Keeps every window.
 #[derive(Default)]
 pub(super) struct Viewer {
-    frames: Mutex<Vec<Frame>>,
+    windows: Mutex<Vec<Arc<Window>>>,
+    /// Whether nobody is watching.
+    pub(super) is_away: AtomicBool,
 }
 
 impl Delivery for Viewer {
     fn has_viewers(&self, _org: OrgId) -> bool {
-        true
+        !self.is_away.load(Ordering::Acquire)
     }
 
-    fn deliver(&self, _org: OrgId, frames: &[Frame]) {
-        self.frames.lock().unwrap().extend_from_slice(frames);
+    fn sealed(&self, _org: OrgId, window: &Arc<Window>) {
+        self.windows.lock().unwrap().push(Arc::clone(window));
     }
 }
 
@@ -58,13 +61,21 @@ impl Rig {
     }
 
     pub(super) async fn with(settings: EngineSettings) -> Self {
+        Self::over(settings, |store| store).await
+    }
+
+    /// A rig whose engine sees its store as `wrap` shows it; after a restart it sees it as it is.
+    pub(super) async fn over(
+        settings: EngineSettings,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let data = Arc::new(tempfile::tempdir().unwrap());
         let (disk, clock) = (Disk::default(), ManualClock::at(START_MS));
         let store = LsmStore::open(LsmSettings::at(data.path()), Arc::new(disk.clone())).await.unwrap();
         let (org, user, project) = people(&store).await;
         let store: Arc<dyn Store> = Arc::new(store);
         let viewer = Arc::new(Viewer::default());
-        let engine = start(&store, &clock, &viewer, &settings).await;
+        let engine = start(&wrap(Arc::clone(&store)), &clock, &viewer, &settings).await;
         Self { engine, store, clock, disk, viewer, org, user, project, settings, data }
     }
 
@@ -82,8 +93,11 @@ impl Rig {
         Self { engine, store, clock, disk, viewer, org, user, project, settings, data }
     }
 
+    /// Opens a run; viewers are told at once.
     pub(super) async fn open(&self) -> Opened {
-        self.engine.set_up(self.org, self.user, self.setup()).await.unwrap()
+        let opened = self.engine.set_up(self.org, self.user, self.setup()).await.unwrap();
+        self.engine.deps.feed(self.org).flush().await;
+        opened
     }
 
     pub(super) fn setup(&self) -> SetupRequest {
@@ -176,10 +190,28 @@ impl Rig {
         panic!("it did not happen");
     }
 
+    /// What viewers were sent so far.
+    pub(super) async fn windows(&self) -> Vec<Arc<Window>> {
+        let feed = self.engine.deps.feed(self.org);
+        // Whoever sent something has the answer a moment before the feed knows.
+        for _ in 0..100 {
+            if !feed.is_undecided() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        feed.flush().await;
+        self.viewer.windows.lock().unwrap().clone()
+    }
+
+    /// The frames of that.
+    pub(super) async fn frames(&self) -> Vec<Frame> {
+        self.windows().await.iter().flat_map(|window| window.frames.clone()).collect()
+    }
+
     /// What viewers were told of updates so far, as JSON.
-    pub(super) fn updates(&self, run: &Opened) -> Vec<serde_json::Value> {
-        self.engine.deps.organization(self.org).unwrap().feed.flush();
-        let frames = self.viewer.frames.lock().unwrap();
+    pub(super) async fn updates(&self, run: &Opened) -> Vec<serde_json::Value> {
+        let frames = self.frames().await;
         let bodies = frames.iter().filter_map(|frame| match frame {
             Frame::Updated { task, body } if *task == run.task => Some(serde_json::from_slice(body).unwrap()),
             _ => None,
@@ -188,16 +220,15 @@ impl Rig {
     }
 
     /// What viewers have seen of the run's log.
-    pub(super) fn seen(&self, run: &Opened) -> String {
-        self.engine.deps.organization(self.org).unwrap().feed.flush();
-        let frames = self.viewer.frames.lock().unwrap();
+    pub(super) async fn seen(&self, run: &Opened) -> String {
+        let frames = self.frames().await;
         let mut seen = String::new();
-        for frame in frames.iter() {
+        for frame in frames {
             if let Frame::Log { task, offset, text } = frame
-                && *task == run.task
+                && task == run.task
             {
-                assert_eq!(*offset, seen.encode_utf16().count() as u64, "frames join without gap or overlap");
-                seen.push_str(std::str::from_utf8(text).unwrap());
+                assert_eq!(offset, seen.encode_utf16().count() as u64, "frames join without gap or overlap");
+                seen.push_str(std::str::from_utf8(&text).unwrap());
             }
         }
         seen

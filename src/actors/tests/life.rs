@@ -26,7 +26,7 @@ async fn a_teardown_closes_execution_cycle_and_session_and_is_told_once() {
     assert_eq!((cycle.item_status, cycle.total, cycle.passed, cycle.failed), (ItemStatus::Failed, 2, 1, 1));
     let session = rig.store.session(run.session).await.unwrap().unwrap();
     assert_eq!(session.status, SessionStatus::Failed);
-    let updates = rig.updates(&run);
+    let updates = rig.updates(&run).await;
     assert_eq!(updates.len(), 2, "{updates:?}");
     assert_eq!(updates[0]["status"], "RUNNING");
     assert_eq!(updates[0]["_id"], run.execution.to_string());
@@ -40,7 +40,7 @@ async fn a_teardown_closes_execution_cycle_and_session_and_is_told_once() {
         Ok(torn.clone()),
         "a repeated teardown gets the first answer"
     );
-    assert_eq!(rig.updates(&run).len(), 2);
+    assert_eq!(rig.updates(&run).await.len(), 2);
     let rig = rig.restart().await;
     assert_eq!(rig.tear_down(&run, true).await, Ok(torn));
     rig.pass(limits::SESSION_ARCHIVE + Duration::from_secs(61)).await;
@@ -54,10 +54,11 @@ async fn events_are_taken_for_a_quarter_of_a_minute_after_the_teardown() {
     let run = rig.open().await;
     rig.send(&run, rig.end(1, "a", TestStatus::Passed)).await.unwrap();
     rig.tear_down(&run, true).await.unwrap();
+    assert_eq!(rig.updates(&run).await.len(), 2);
     rig.pass(Duration::from_secs(10)).await;
     rig.send(&run, rig.end(2, "b", TestStatus::Failed)).await.unwrap();
-    rig.until(|| async { rig.updates(&run).len() == 3 }).await;
-    let updates = rig.updates(&run);
+    rig.until(|| async { rig.updates(&run).await.len() == 3 }).await;
+    let updates = rig.updates(&run).await;
     assert_eq!(updates[2]["status"], "PASSED", "what the client calls passed is not second-guessed");
     assert_eq!(updates[2]["tests"].as_array().unwrap().len(), 2);
     assert_eq!(updates[2]["endTime"], updates[1]["endTime"]);
@@ -67,7 +68,7 @@ async fn events_are_taken_for_a_quarter_of_a_minute_after_the_teardown() {
     let results = rig.store.all_results(rig.org, run.execution).await.unwrap();
     assert_eq!(results.len(), 2);
     assert_eq!(rig.execution(&run).await.completeness.unwrap().results, 2);
-    assert_eq!(rig.text(&run).await, rig.seen(&run));
+    assert_eq!(rig.text(&run).await, rig.seen(&run).await);
     assert!(rig.store.storage_used(rig.org).await.unwrap() > 0);
 }
 
@@ -106,7 +107,7 @@ async fn a_session_slides_and_then_ends_as_an_orphan() {
     assert_eq!((cycle.total, cycle.passed, cycle.failed), (2, 1, 1));
     assert_eq!(rig.tear_down(&run, true).await, Err(EngineError::SessionNotFound));
     assert_eq!(rig.store.session(run.session).await.unwrap().unwrap().status, SessionStatus::Failed);
-    assert_eq!(rig.updates(&run).last().unwrap()["status"], "CANCELLED");
+    assert_eq!(rig.updates(&run).await.last().unwrap()["status"], "CANCELLED");
     assert!(execution.completeness.unwrap().orphaned);
 }
 
@@ -120,13 +121,15 @@ async fn an_announced_status_is_shown_and_stored_until_the_run_is_final() {
     };
     rig.send(&run, announce(1)).await.unwrap();
     assert_eq!(rig.execution(&run).await.status, Status::Analyzing);
-    rig.until(|| async { rig.updates(&run).len() == 2 }).await;
-    assert_eq!(rig.updates(&run)[1]["organizationId"], rig.org.to_string());
+    rig.until(|| async { rig.updates(&run).await.len() == 2 }).await;
+    assert_eq!(rig.updates(&run).await[1]["organizationId"], rig.org.to_string());
     rig.send(&run, announce(2)).await.unwrap();
     rig.tear_down(&run, true).await.unwrap();
+    assert_eq!(rig.updates(&run).await.len(), 3);
     rig.send(&run, announce(3)).await.unwrap();
     assert_eq!(rig.execution(&run).await.status, Status::Passed);
-    let statuses = rig.updates(&run).into_iter().map(|update| update["status"].clone()).collect::<Vec<_>>();
+    let statuses =
+        rig.updates(&run).await.into_iter().map(|update| update["status"].clone()).collect::<Vec<_>>();
     assert_eq!(
         statuses[..3],
         [json!("RUNNING"), json!("ANALYZING"), json!("PASSED")],

@@ -27,7 +27,7 @@ async fn batches_that_arrive_while_an_append_is_in_flight_share_the_next() {
     let segments = rig.store.segments(rig.org, run.execution, (0, 0), usize::MAX).await.unwrap();
     assert!(segments.len() <= 3, "{} segments for 40 batches", segments.len());
     assert_eq!(segments.iter().map(|segment| segment.batches.len()).sum::<usize>(), 40);
-    assert_eq!(rig.seen(&run), rig.text(&run).await);
+    assert_eq!(rig.seen(&run).await, rig.text(&run).await);
     assert_eq!(rig.text(&run).await.lines().count(), 40);
 }
 
@@ -55,7 +55,7 @@ async fn a_full_disk_refuses_and_recovers_without_loss_or_doubling() {
     rig.disk.set_full(false);
     rig.until(|| async { rig.send(&run, rig.numbered(7, "after")).await.is_ok() }).await;
     assert_eq!(rig.text(&run).await, format!("{stored}after\n"));
-    assert_eq!(rig.seen(&run), rig.text(&run).await);
+    assert_eq!(rig.seen(&run).await, rig.text(&run).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
