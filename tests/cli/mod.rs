@@ -1,5 +1,8 @@
 //! The command line.
 
 mod bench;
+mod bench_load;
+mod bench_report;
+mod bench_stub;
 mod demo;
 mod tail;

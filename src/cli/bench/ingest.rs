@@ -17,7 +17,7 @@ use super::pace::Stop;
 use super::report::Report;
 use super::target::Target;
 use super::verify::verify;
-use super::{BenchError, INTERRUPTED, NOT_HELD, NOT_VERIFIED, search, table};
+use super::{BenchError, INTERRUPTED, NOT_HELD, NOT_VERIFIED, page, search, table};
 use crate::clock::Clock;
 use crate::domain::time::IsoMs;
 
@@ -80,14 +80,14 @@ async fn measure(
     let progress = progress_bar(plan);
     let opener = opener(plan, target, clock, &stop, !args.output.no_verify)?;
     let started_at = IsoMs(clock.now_ms()).to_string();
-    let mut load = Load::open(plan.shape, Arc::clone(&opener), &target.key, progress.clone()).await?;
+    let mut load = Load::open(plan.shape, Arc::clone(&opener), &target.key, progress.clone(), None).await?;
     let is_stopped = || stop.load(Ordering::Relaxed);
     let steps = search::run(&mut load, plan, is_stopped).await?;
     let mut report = Report::new("ingest", started_at, target.name(), plan, &steps);
     let runs = load.close().await?;
     report.interrupted = is_stopped();
     if !args.output.no_verify && !report.interrupted {
-        report.verification = Some(verify(&opener, runs, &progress).await?);
+        report.verification = Some(verify(&opener, runs, |_task| None, &progress).await?);
     }
     progress.finish_and_clear();
     Ok(report)
@@ -157,7 +157,12 @@ pub(super) fn print(report: &Report, output: &OutputArgs) -> Result<(), BenchErr
     };
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| BenchError::Write("the report".into(), error))
+    written.map_err(|error| BenchError::Write("the report".into(), error))?;
+    if let Some(file) = &output.html {
+        let written = std::fs::write(file, page::page(report));
+        written.map_err(|error| BenchError::Write(file.display().to_string(), error))?;
+    }
+    Ok(())
 }
 
 /// The exit code that tells a script how it went.

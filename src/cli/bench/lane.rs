@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
 use super::BenchError;
+use super::acks::Acks;
 use super::pace::Pace;
 use super::session::Session;
 use super::stats::Stats;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) batch_events: u32,
     /// What to do when refused.
     pub(super) on_refusal: OnRefusal,
+    /// Where acknowledgements are noted for viewers, if there are any.
+    pub(super) acks: Option<Arc<Acks>>,
 }
 
 /// One connection and its sessions.
@@ -144,8 +147,11 @@ async fn deliver(
             Outcome::Acknowledged => {
                 run.acknowledged.push(first, end);
                 run.batches += 1;
-                let bytes = batch.body.len() as u64;
-                lock().acknowledged(&shared.pace.window, due, Instant::now(), u64::from(end - first), bytes);
+                let (now, bytes) = (Instant::now(), batch.body.len() as u64);
+                if let Some(acks) = &shared.acks {
+                    acks.note(run.number, end, now);
+                }
+                lock().acknowledged(&shared.pace.window, due, now, u64::from(end - first), bytes);
                 return Ok(());
             }
             Outcome::Refused { status, wait } => {

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::BenchError;
+use super::acks::Acks;
 use super::lane::{Lane, LaneRuntime, OnRefusal, Sender, Shared};
 use super::ledger::Run;
 use super::numbers::{micros_as_ms, per_second, shown_rate};
@@ -58,10 +59,11 @@ pub(super) struct Load {
     finished: Finished,
     opener: Arc<Opener>,
     progress: ProgressBar,
+    acks: Option<Arc<Acks>>,
 }
 
 impl Load {
-    /// Opens the runs and prepares the connections.
+    /// Opens the runs and prepares the connections; acknowledgements are noted in `acks`, if there are some.
     ///
     /// # Errors
     /// If a run cannot be opened or a thread not be had.
@@ -70,6 +72,7 @@ impl Load {
         opener: Arc<Opener>,
         key: &HeaderValue,
         progress: ProgressBar,
+        acks: Option<Arc<Acks>>,
     ) -> Result<Self, BenchError> {
         let finished = Finished::default();
         let mut lanes = Vec::new();
@@ -99,7 +102,7 @@ impl Load {
                 lane.senders.push(Sender { wire: Wire::new(&opener.client, key)?, sessions, turn: 0 });
             }
         }
-        Ok(Self { shape, lanes, finished, opener, progress })
+        Ok(Self { shape, lanes, finished, opener, progress, acks })
     }
 
     /// Runs one step.
@@ -112,7 +115,7 @@ impl Load {
         let pace =
             Pace::new(plan.rate.map(|rate| rate / per_batch), plan.warm_up, plan.duration, GRACE, stop);
         let Shape { events_per_batch: batch_events, on_refusal, .. } = self.shape;
-        let shared = Arc::new(Shared { pace, batch_events, on_refusal });
+        let shared = Arc::new(Shared { pace, batch_events, on_refusal, acks: self.acks.clone() });
         let watched: Vec<_> = self.lanes.iter().map(|lane| Arc::clone(&lane.stats)).collect();
         let driving = std::thread::spawn({
             let (shared, senders) = (Arc::clone(&shared), self.shape.connections as usize);

@@ -8,17 +8,21 @@
 //!
 //! Nothing here has a door of its own into the server: every byte goes through a socket, also with `--serve`.
 
+mod acks;
 mod args;
+mod chart;
 mod follow;
 mod ingest;
 mod lane;
 mod ledger;
+mod live;
 mod load;
 mod mix;
 mod numbers;
 mod opener;
 mod own;
 mod pace;
+mod page;
 mod report;
 mod search;
 mod session;
@@ -26,6 +30,7 @@ mod stats;
 mod table;
 mod target;
 mod verify;
+mod viewer;
 mod wire;
 
 use std::io;
@@ -35,8 +40,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use self::ingest::IngestArgs;
+use self::live::LiveArgs;
 use super::client::ClientError;
 use super::demo::DemoError;
+use super::socket::SocketError;
 use crate::clock::Clock;
 use crate::server::StartError;
 
@@ -57,6 +64,7 @@ pub(super) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Ingest(IngestArgs),
+    Live(LiveArgs),
 }
 
 /// Why a bench could not go on.
@@ -74,6 +82,9 @@ enum BenchError {
     /// The server cannot be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The live channel failed.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The server refused what should have been fine.
     #[error("the server refused {what}: {answer}")]
     Refused {
@@ -103,6 +114,7 @@ enum BenchError {
 pub(super) async fn run(args: BenchArgs, clock: Arc<dyn Clock>) -> ExitCode {
     let outcome = match &args.command {
         BenchCommand::Ingest(args) => ingest::run(args, clock).await,
+        BenchCommand::Live(args) => live::run(args, clock).await,
     };
     match outcome {
         Ok(code) => code,

@@ -41,6 +41,9 @@ pub(super) struct Report {
     pub(super) headline: Option<usize>,
     /// Where a limit was searched for: events a second of the best step that held it.
     pub(super) saturation: Option<Saturation>,
+    /// What viewers saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live: Option<super::viewer::LiveReport>,
     /// What reading back found; absent if it was not asked for, or the load was interrupted.
     pub(super) verification: Option<Verification>,
     /// Whether the generator itself was the limit in a step that is reported.
@@ -241,6 +244,7 @@ impl Report {
             },
             headline: steps.headline,
             saturation,
+            live: None,
             verification: None,
             generator_was_bottleneck: reports.iter().any(|step| step.generator_bound),
             interrupted: false,

@@ -32,6 +32,9 @@ pub(super) fn table(report: &Report) -> String {
             None => format!("no rate holds a p99 of {limit} ms"),
         });
     }
+    if let Some(live) = &report.live {
+        lines.extend(live.lines());
+    }
     if report.generator_was_bottleneck {
         lines.push(bottleneck());
     }

@@ -26,6 +26,8 @@ pub(super) struct Target {
     pub(super) key: HeaderValue,
     /// Id of the project.
     pub(super) project: String,
+    /// Of the account that was made, if it was.
+    pub(super) token: Option<String>,
 }
 
 impl Target {
@@ -40,7 +42,13 @@ impl Target {
             let client = Client::new(dial, &own.url())?;
             let account = OwnServer::account(&client).await?;
             let key = sensitive(&account.key)?;
-            return Ok(Self { own: Some(own), client, key, project: account.project });
+            return Ok(Self {
+                own: Some(own),
+                client,
+                key,
+                project: account.project,
+                token: Some(account.token),
+            });
         }
         let missing = |what: &str| {
             BenchError::Usage(format!("give {what}, or --serve to measure a server that is started for it"))
@@ -49,7 +57,7 @@ impl Target {
         let project =
             args.project.clone().ok_or_else(|| missing("a project (--project or RUNSTREAM_PROJECT)"))?;
         let client = Client::new(dial, &args.url).map_err(|error| BenchError::Usage(error.to_string()))?;
-        Ok(Self { own: None, client, key: sensitive(key)?, project })
+        Ok(Self { own: None, client, key: sensitive(key)?, project, token: None })
     }
 
     /// A client with the key.

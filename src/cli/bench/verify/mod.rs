@@ -88,13 +88,14 @@ impl Verification {
     }
 }
 
-/// Reads back `runs`, which have ended.
+/// Reads back `runs`, which have ended. `live` gives what a viewer saw of a run, where one watched.
 ///
 /// # Errors
 /// If the server cannot be read.
 pub(super) async fn verify(
     opener: &Arc<Opener>,
     runs: Vec<Run>,
+    mut live: impl FnMut(&str) -> Option<Followed>,
     progress: &ProgressBar,
 ) -> Result<Verification, BenchError> {
     let begun = Instant::now();
@@ -108,7 +109,7 @@ pub(super) async fn verify(
         reader.report(&run, &mut found).await?;
         let followed = match run.followed.take() {
             Some(follower) => Some(follower.seen(stored.units).await),
-            None => None,
+            None => live(&run.task),
         };
         compare_live(&run, &stored, followed, &mut found);
         found.runs += 1;
