@@ -46,6 +46,14 @@ impl Request {
         Self::of(key, &body.to_string())
     }
 
+    /// A request of `lines` log events, each with `text`.
+    pub(crate) fn of_lines(key: &str, text: &str, lines: usize, writer: usize) -> Self {
+        let event = json!({ "type": "log", "timestamp": 1_774_000_000_456i64, "chunk": text });
+        let body = json!({ "batch": format!("{writer:08x}:{NUMBER}"), "sessionId": SESSION,
+                           "events": vec![event; lines] });
+        Self::of(key, &body.to_string())
+    }
+
     fn of(key: &str, body: &str) -> Self {
         let head = format!(
             "POST /api/ingest/event HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n\

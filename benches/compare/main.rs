@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! cargo bench --bench compare -- [NAME ...] [--quick | --full]
+//! cargo bench --bench compare -- against PROGRAM [--quick | --full]
 //! ```
 //!
 //! Without a name everything runs; the names are those of [`goals::ALL`]. Quick (the default) takes three rounds of a
 //! second, full takes seven of three seconds after one to warm up. What is measured has one core, the load another.
 //! CPU time is what the kernel charged the measured process with. It prints a table and ends with 1 if a goal is missed.
+//! With `against` it measures this build of the server beside another one: before and after a change.
 //! A subject that this machine lacks (Node, Redis) is named, and its rows are skipped.
 
 #![allow(
@@ -24,6 +26,7 @@ mod machine;
 mod rounds;
 mod subjects;
 mod table;
+mod viewers;
 mod wire;
 
 use std::path::Path;
@@ -51,6 +54,11 @@ fn compare(words: &[&str]) -> ExitCode {
         ["--full"] => Effort::FULL,
         _ => return usage(),
     };
+    if let ["against", program] = names[..] {
+        run_on(Core::Load);
+        println!("{}", goals::against(Path::new(program), &effort));
+        return ExitCode::SUCCESS;
+    }
     let chosen = |name: &str| names.is_empty() || names == ["all"] || names.contains(&name);
     if names.iter().any(|name| *name != "all" && goals::ALL.iter().all(|(known, _)| known != name)) {
         return usage();
@@ -72,6 +80,6 @@ fn compare(words: &[&str]) -> ExitCode {
 
 fn usage() -> ExitCode {
     let names: Vec<_> = goals::ALL.iter().map(|(name, _)| *name).collect();
-    eprintln!("compare [{} | all] [--quick | --full]", names.join(" | "));
+    eprintln!("compare [{} | all | against PROGRAM] [--quick | --full]", names.join(" | "));
     ExitCode::from(2)
 }

@@ -100,6 +100,11 @@ impl Rounds {
         Spread::of(self.samples.iter().map(|round| figure(&round[of]) / figure(&round[by])))
     }
 
+    /// The sum of a figure of one contender over the rounds.
+    pub(crate) fn total(&self, of: usize, figure: impl Fn(&Sample) -> f64) -> f64 {
+        self.samples.iter().map(|round| figure(&round[of])).sum()
+    }
+
     /// The samples, round by round.
     pub(crate) fn samples(&mut self) -> &mut [Vec<Sample>] {
         &mut self.samples

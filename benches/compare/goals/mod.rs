@@ -1,11 +1,16 @@
 //! The goals, one file a comparison.
 
+mod builds;
 mod growth;
 mod ingest;
+mod instructions;
 mod latency;
+mod live;
 mod pressure;
 mod recovery;
 mod stack;
+
+pub(crate) use builds::against;
 
 use crate::rounds::Effort;
 use crate::table::Table;
@@ -19,7 +24,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 8] = [
+pub(crate) const ALL: [(&str, Measure); 10] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -28,4 +33,6 @@ pub(crate) const ALL: [(&str, Measure); 8] = [
     ("overload", pressure::overload),
     ("tenants", pressure::tenants),
     ("stack", stack::measure),
+    ("instructions", instructions::measure),
+    ("live", live::measure),
 ];

@@ -19,6 +19,7 @@ const OPENERS: usize = 16;
 pub(crate) struct Runstream {
     pub(crate) process: Process,
     data: TempDir,
+    program: PathBuf,
     settings: Vec<String>,
     core: Core,
 }
@@ -27,20 +28,36 @@ pub(crate) struct Runstream {
 #[derive(Clone)]
 pub(crate) struct Account {
     pub(crate) key: String,
+    pub(crate) token: String,
     project: String,
 }
 
 impl Runstream {
     /// Starts a server on `data`; `settings` are further ones, as `section.name=value`.
     pub(crate) fn start(data: TempDir, core: Core, settings: &[&str]) -> Self {
+        Self::of_build(Path::new(env!("CARGO_BIN_EXE_runstream")), data, core, settings)
+    }
+
+    /// Starts another build of the server.
+    pub(crate) fn of_build(program: &Path, data: TempDir, core: Core, settings: &[&str]) -> Self {
         let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let process = serve(data.path(), core, &settings);
-        Self { process, data, settings, core }
+        let process = serve(program, data.path(), core, &settings);
+        Self { process, data, program: program.to_owned(), settings, core }
+    }
+
+    /// Starts a server under Callgrind, which counts when it is told to and writes to `counts`.
+    pub(crate) fn under_callgrind(counts: &Path, data: TempDir) -> Self {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--instr-atstart=no", "--quiet"]);
+        command.arg(format!("--callgrind-out-file={}", counts.display()));
+        command.arg(env!("CARGO_BIN_EXE_runstream"));
+        let process = serve_as(command, data.path(), Core::Server, &[]);
+        Self { process, data, program: "valgrind".into(), settings: Vec::new(), core: Core::Server }
     }
 
     /// Starts it again on the same data after it was killed.
     pub(crate) fn restart(&mut self) {
-        self.process = serve(self.data.path(), self.core, &self.settings);
+        self.process = serve(&self.program, self.data.path(), self.core, &self.settings);
     }
 
     /// The files of its journal.
@@ -55,10 +72,12 @@ impl Runstream {
         let person = json!({ "email": format!("{name}@example.test"), "password": "Correct-Horse-9!",
                              "name": name, "organizationName": name });
         let signed_up = wire.post("/api/auth/signup", "", &person);
-        let bearer = format!("authorization: Bearer {}\r\n", signed_up["token"].as_str().unwrap());
+        let token = signed_up["token"].as_str().unwrap().to_owned();
+        let bearer = format!("authorization: Bearer {token}\r\n");
         let project = wire.post("/api/projects", &bearer, &json!({ "name": "Shop" }));
         let key = wire.post("/api/auth/api-keys", &bearer, &json!({}));
         Account {
+            token,
             key: key["apiKey"].as_str().unwrap().to_owned(),
             project: project["project"]["id"].as_str().unwrap().to_owned(),
         }
@@ -95,9 +114,16 @@ impl Runstream {
     }
 }
 
-fn serve(data: &Path, core: Core, settings: &[String]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runstream"));
-    command.args(["serve", "--port", "0", "--data"]).arg(data.join("data")).env_clear();
+fn serve(program: &Path, data: &Path, core: Core, settings: &[String]) -> Process {
+    serve_as(Command::new(program), data, core, settings)
+}
+
+fn serve_as(mut command: Command, data: &Path, core: Core, settings: &[String]) -> Process {
+    command
+        .args(["serve", "--port", "0", "--data"])
+        .arg(data.join("data"))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin");
     command.current_dir(data).stderr(Stdio::inherit());
     for tier in ["ingest_event", "ingest_lifecycle", "api", "auth"] {
         command.args(["--set", &format!("rates.{tier}_per_minute={UNLIMITED}")]);
