@@ -1,6 +1,7 @@
 //! The rate tiers: numbers, windows and keys stand here only, and so do the headers and the refusal they lead to. The
 //! counters themselves belong to the organization's actor. Source: API reference, identity 1.9.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -124,10 +125,25 @@ impl Tiers {
 pub fn rate_headers(verdict: &Verdict, headers: &mut HeaderMap) {
     headers.insert(RATE_LIMIT, verdict.limit.into());
     headers.insert(RATE_REMAINING, verdict.remaining.into());
-    // A moment prints as digits and punctuation of ASCII.
-    if let Ok(reset) = HeaderValue::try_from(IsoMs(verdict.reset_ms).to_string()) {
+    if let Some(reset) = reset_header(verdict.reset_ms) {
         headers.insert(RATE_RESET, reset);
     }
+}
+
+/// A moment as a header. All requests of a window have the same one, so each thread keeps the last it wrote.
+fn reset_header(reset_ms: UnixMs) -> Option<HeaderValue> {
+    thread_local!(static LAST: RefCell<Option<(UnixMs, HeaderValue)>> = const { RefCell::new(None) });
+    LAST.with_borrow_mut(|last| {
+        if let Some((of, header)) = last
+            && *of == reset_ms
+        {
+            return Some(header.clone());
+        }
+        // A moment prints as digits and punctuation of ASCII.
+        let header = HeaderValue::try_from(IsoMs(reset_ms).to_string()).ok()?;
+        *last = Some((reset_ms, header.clone()));
+        Some(header)
+    })
 }
 
 /// The refusal of a request that `verdict` did not admit.

@@ -101,9 +101,7 @@ impl CommonHeaders {
     /// CORS headers are this function's alone.
     pub fn dress(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         for (name, value) in &self.security {
-            if !answer.contains_key(name) {
-                answer.insert(name.clone(), value.clone());
-            }
+            answer.entry(name).or_insert_with(|| value.clone());
         }
         // Also without an origin: a cache must not hand this answer to a page of an allowed one.
         append_vary_origin(answer);

@@ -12,6 +12,9 @@ use crate::limits;
 /// What this server understands beyond the contract: batch numbers chosen by the client.
 const FEATURES: [&str; 1] = ["batch-seq"];
 
+/// Headers that an answer has in the end: room for them is made once.
+const HEADERS_EXPECTED: usize = 12;
+
 /// What a setup gives.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +84,7 @@ pub(super) fn event(applied: Applied) -> Result<Response<Body>, Failure> {
         );
     }
     let mut response = Response::new(full(&br#"{"success":true}"#[..]));
+    response.headers_mut().reserve(HEADERS_EXPECTED);
     response.headers_mut().insert(http::header::CONTENT_TYPE, JSON_CONTENT_TYPE);
     Ok(response)
 }

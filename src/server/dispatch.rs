@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
+use metrics::{Counter, counter};
 use tower::ServiceExt;
 
 use super::activity::InFlight;
@@ -30,7 +31,12 @@ pub(super) struct Site {
     ingest: IngestDoor,
     live: Live,
     api: axum::Router,
+    /// Requests answered, by door and status class.
+    answered: [[Counter; STATUS_CLASSES.len()]; Door::ALL.len()],
 }
+
+/// Classes of status codes as in metrics.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The doors, by name as in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,9 @@ enum Door {
 }
 
 impl Door {
+    /// All of them, in the order of their declaration.
+    const ALL: [Self; 4] = [Self::Ingest, Self::Live, Self::Api, Self::None];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
@@ -61,6 +70,11 @@ impl Site {
             ingest: rooms.ingest.clone(),
             live: rooms.live.clone(),
             api: rooms.api.clone(),
+            answered: Door::ALL.map(|door| {
+                STATUS_CLASSES.map(|class| {
+                    counter!(telemetry::name::HTTP_REQUESTS, "door" => door.as_str(), "status" => class)
+                })
+            }),
         }
     }
 
@@ -80,7 +94,9 @@ impl Site {
             request.version() < Version::HTTP_2 && request.headers().contains_key(header::TRANSFER_ENCODING);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let door = self.door(&mut request);
-        let handled = AssertUnwindSafe(self.hand_over(door, request, peer)).catch_unwind().await;
+        // In a box, since a request's future is large and would be moved several times on its way into the connection's.
+        let handled = Box::pin(self.hand_over(door, request, peer));
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|panic| {
             tracing::error!(%method, path, panic = panic_text(&*panic), "a request handler panicked");
             Failure::internal("Internal Server Error", "panic").response()
@@ -138,15 +154,10 @@ impl Site {
     /// One line per request for those who want it, one for the slow ones in any case. The query is left out: it may
     /// hold what nobody else should see.
     fn note(&self, door: Door, method: &Method, path: &str, status: StatusCode, took: Duration) {
-        let class = match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
-        metrics::counter!(telemetry::name::HTTP_REQUESTS, "door" => door.as_str(), "status" => class)
-            .increment(1);
+        let class = usize::from(status.as_u16() / 100).clamp(1, STATUS_CLASSES.len()) - 1;
+        if let Some(counter) = self.answered.get(door as usize).and_then(|classes| classes.get(class)) {
+            counter.increment(1);
+        }
         let duration_ms = took.as_secs_f64() * 1e3;
         let status = status.as_u16();
         if took > self.slow_request {

@@ -1,22 +1,29 @@
 //! A store whose calls are timed: `runstream_store_seconds`, by method and outcome.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
+
+use metrics::Histogram;
 
 use super::contract::{StoreError, StoreResult};
 use crate::telemetry::name::STORE_SECONDS;
 
 /// Times every call of the store within.
-pub struct Observed<S: ?Sized>(Arc<S>);
+pub struct Observed<S: ?Sized> {
+    /// By method and outcome: looking a histogram up by its labels costs more than recording into it.
+    histograms: RwLock<HashMap<(&'static str, &'static str), Histogram>>,
+    inner: Arc<S>,
+}
 
 impl<S: ?Sized> Observed<S> {
     /// Times the calls of `inner`.
     pub fn new(inner: Arc<S>) -> Self {
-        Self(inner)
+        Self { histograms: RwLock::default(), inner }
     }
 
     fn inner(&self) -> &S {
-        &self.0
+        &self.inner
     }
 
     async fn around<T>(
@@ -27,9 +34,20 @@ impl<S: ?Sized> Observed<S> {
         let started = Instant::now();
         let answer = call.await;
         let outcome = answer.as_ref().map_or_else(outcome_of, |_| "ok");
-        metrics::histogram!(STORE_SECONDS, "method" => method, "outcome" => outcome)
-            .record(started.elapsed().as_secs_f64());
+        self.histogram(method, outcome).record(started.elapsed().as_secs_f64());
         answer
+    }
+
+    fn histogram(&self, method: &'static str, outcome: &'static str) -> Histogram {
+        let known = self.histograms.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&(method, outcome)) {
+            return known.clone();
+        }
+        drop(known);
+        let new = metrics::histogram!(STORE_SECONDS, "method" => method, "outcome" => outcome);
+        let mut known = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert((method, outcome), new.clone());
+        new
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) use recovery::{Event, Reach};
 pub use settings::JournalSettings;
 
 use file::{Files, path_of};
-use queue::Queue;
+use queue::{Queue, Waiter};
 use writer::{Counters, Shared, Writer};
 
 use super::failure::FailureLatch;
@@ -85,9 +85,10 @@ impl Journal {
         Ok((Self { shared, thread: Mutex::new(Some(thread)) }, report))
     }
 
-    /// Hands a record to the writer. Never waits.
+    /// Hands a record to the writer. Never waits. Its `done` is called in a task of the runtime the journal was opened
+    /// in, if there is one and it still runs.
     pub(crate) fn append(&self, record: Record) {
-        self.shared.queue.put(record);
+        self.shared.queue.put(record, Waiter::Task);
     }
 
     /// Appends a record that stays until it is released, and waits for it. Blocks.
@@ -95,7 +96,7 @@ impl Journal {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         // The receiver is below: it is there as long as it is waited for.
         let done = Box::new(move |outcome| sender.send(outcome).is_ok());
-        self.append(Record { key, parts: vec![payload.into()], done });
+        self.shared.queue.put(Record { key, parts: vec![payload.into()], done }, Waiter::Thread);
         receiver.recv().unwrap_or_else(|_| Err(StoreError::Unavailable("the journal has ended".into())))
     }
 

@@ -11,7 +11,7 @@ use super::file::Place;
 use super::frame::Key;
 use crate::store::contract::{StoreError, StoreResult};
 
-/// Called on the writer's thread once the record is durable or is known not to be; says whether the record is still
+/// Called once the record is durable or is known not to be, on the writer's thread or in a task; says whether the record is still
 /// needed, so that its file stays until it is released. Must be short.
 pub(crate) type Done = Box<dyn FnOnce(StoreResult<Place>) -> bool + Send>;
 
@@ -31,10 +31,19 @@ impl Record {
     }
 }
 
+/// Who waits for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A task of the async runtime: it may be told from there.
+    Task,
+    /// A thread that blocks, perhaps the runtime's only one.
+    Thread,
+}
+
 /// What the writer is to do next.
 pub(crate) enum Work {
     /// Write these, in this order.
-    Write(Vec<Record>),
+    Write(Vec<(Record, Waiter)>),
     /// Nothing has come for a while.
     Idle,
     /// Everything has been taken and nothing will come any more.
@@ -50,19 +59,24 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    records: VecDeque<Record>,
+    records: VecDeque<(Record, Waiter)>,
     closed: Option<String>,
+    /// Whether the writer sleeps: only then does it have to be woken, which costs a call to the system.
+    asleep: bool,
 }
 
 impl Queue {
     /// Hands a record to the writer, or back to its waiter if there is none any more.
-    pub(crate) fn put(&self, record: Record) {
+    pub(crate) fn put(&self, record: Record, waiter: Waiter) {
         let mut state = self.lock();
         match state.closed.clone() {
             None => {
-                state.records.push_back(record);
+                state.records.push_back((record, waiter));
+                let wake = std::mem::take(&mut state.asleep);
                 drop(state);
-                self.changed.notify_one();
+                if wake {
+                    self.changed.notify_one();
+                }
             }
             Some(reason) => {
                 drop(state);
@@ -78,6 +92,7 @@ impl Queue {
             if state.closed.is_some() {
                 return Work::Ended;
             }
+            state.asleep = true;
             state = match patience {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
@@ -90,9 +105,10 @@ impl Queue {
                 }
             };
         }
+        state.asleep = false;
         let mut bytes = 0;
         let mut group = Vec::new();
-        while let Some(record) = state.records.front() {
+        while let Some((record, _)) = state.records.front() {
             bytes += record.payload_bytes();
             if bytes > bytes_max && !group.is_empty() {
                 break;
@@ -115,7 +131,7 @@ impl Queue {
         let records = std::mem::take(&mut state.records);
         drop(state);
         self.changed.notify_all();
-        for record in records {
+        for (record, _) in records {
             (record.done)(Err(StoreError::Unavailable(reason.to_owned())));
         }
     }

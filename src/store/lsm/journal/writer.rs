@@ -1,5 +1,6 @@
 //! The thread that writes. It takes everything that waits, lays it out in one buffer, writes it with one call, makes
-//! it durable with one sync, and then wakes everyone whose record was in it.
+//! it durable with one sync, and then wakes everyone whose record was in it. Those who wait as tasks are woken by one
+//! task: waking each from here would interrupt the runtime's thread, and this one, once for each.
 //!
 //! A write or sync that fails is the end: what the disk holds is then unknown, so nothing is acknowledged any more and
 //! the process ends. A full disk is not: space for a file is reserved before anything is put into it, and while there
@@ -10,9 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::file::{CreateError, Files, JournalFile, Place};
 use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, push_frame, saturated};
-use super::queue::{Done, Queue, Record, Work};
+use super::queue::{Done, Queue, Record, Waiter, Work};
 use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
 use crate::fs::Fs;
 use crate::store::contract::{StoreError, StoreResult};
@@ -71,8 +74,29 @@ pub(crate) struct Writer {
     spare: Option<Arc<JournalFile>>,
     next_number: u32,
     buffer: Vec<u8>,
-    waiting: Vec<(Done, Place)>,
+    /// Whose records are in the buffer.
+    threads: Vec<(Done, Place)>,
+    tasks: Vec<(Done, Place)>,
+    /// Where tasks are woken.
+    runtime: Option<Handle>,
     looked: Option<Look>,
+}
+
+/// Tasks that wait for records which are durable now. They are told when it is dropped: by a task, or, if there is no
+/// runtime any more that would run it, all the same.
+struct Durable {
+    file: Arc<JournalFile>,
+    waiting: Vec<(Done, Place)>,
+}
+
+impl Drop for Durable {
+    fn drop(&mut self) {
+        for (done, place) in self.waiting.drain(..) {
+            if !done(Ok(place)) {
+                self.file.release(place.bytes);
+            }
+        }
+    }
 }
 
 struct Active {
@@ -101,7 +125,9 @@ impl Writer {
             spare: None,
             next_number,
             buffer: Vec::new(),
-            waiting: Vec::new(),
+            threads: Vec::new(),
+            tasks: Vec::new(),
+            runtime: Handle::try_current().ok(),
             looked: None,
         }
     }
@@ -111,7 +137,7 @@ impl Writer {
         let alarm = Alarm(Arc::clone(&self.shared));
         if let Err(Broken(reason)) = self.work() {
             self.shared.failure.fail(&reason);
-            for (done, _) in self.waiting.drain(..) {
+            for (done, _) in self.threads.drain(..).chain(self.tasks.drain(..)) {
                 done(Err(StoreError::Unavailable(reason.clone())));
             }
             self.shared.queue.fail(&reason);
@@ -139,11 +165,12 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, records: Vec<Record>) -> Result<(), Broken> {
+    fn write(&mut self, records: Vec<(Record, Waiter)>) -> Result<(), Broken> {
         let room = self.room();
-        for Record { key, parts, done } in records {
+        for (Record { key, parts, done }, waiter) in records {
             match room.clone().map_err(Trouble::Refused).and_then(|()| self.lay_out(key, &parts)) {
-                Ok(place) => self.waiting.push((done, place)),
+                Ok(place) if waiter == Waiter::Task => self.tasks.push((done, place)),
+                Ok(place) => self.threads.push((done, place)),
                 Err(Trouble::Refused(refusal)) => {
                     metrics::counter!(JOURNAL_REFUSED).increment(1);
                     done(Err(refusal));
@@ -204,6 +231,7 @@ impl Writer {
     /// Writes what is laid out, syncs it and wakes who waits for it.
     fn flush(&mut self) -> Result<(), Broken> {
         let Some(active) = &mut self.active else { return Ok(()) };
+        let records = self.threads.len() + self.tasks.len();
         if !self.buffer.is_empty() {
             let bytes = self.buffer.len() as u64;
             let start = u64::from(active.position) - bytes;
@@ -215,23 +243,27 @@ impl Writer {
                 .map_err(|error| Broken::new("write", &error))?;
             active.file.file.sync_data().map_err(|error| Broken::new("sync", &error))?;
             metrics::histogram!(JOURNAL_SYNC_SECONDS).record(began.elapsed().as_secs_f64());
-            metrics::histogram!(JOURNAL_SYNC_RECORDS).record(f64::from(saturated(self.waiting.len())));
+            metrics::histogram!(JOURNAL_SYNC_RECORDS).record(f64::from(saturated(records)));
             metrics::counter!(JOURNAL_WRITTEN_BYTES).increment(bytes);
             active.synced = active.position;
             active.file.set_bytes(u64::from(active.position));
             let counters = &self.shared.counters;
             counters.syncs.fetch_add(1, Ordering::Relaxed);
-            counters.records.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
+            counters.records.fetch_add(records as u64, Ordering::Relaxed);
             counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
-        for (done, place) in self.waiting.drain(..) {
+        for (_, place) in self.threads.iter().chain(&self.tasks) {
             active.file.pin(place.bytes);
-            if !done(Ok(place)) {
-                active.file.release(place.bytes);
-            }
         }
+        let durable = |waiting| Durable { file: Arc::clone(&active.file), waiting };
+        let tasks = durable(std::mem::take(&mut self.tasks));
+        match &self.runtime {
+            Some(runtime) if tasks.waiting.len() > 1 => drop(runtime.spawn(async move { drop(tasks) })),
+            _ => drop(tasks),
+        }
+        drop(durable(std::mem::take(&mut self.threads)));
         Ok(())
     }
 
