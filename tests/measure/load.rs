@@ -62,7 +62,7 @@ pub(super) async fn open_runs(account: &Account, port: u16, runs: usize) {
 }
 
 /// A batch of log lines of about 100 bytes; its `batch` member is filled in by [`number`].
-fn batch(session: &str, events: usize, n: usize) -> String {
+pub(super) fn batch(session: &str, events: usize, n: usize) -> String {
     let line = |event| format!("connection {n} event {event} {}", "x".repeat(72));
     let events = (0..events).map(|event| json!({ "type": "log", "chunk": line(event), "timestamp": 1 }));
     let events = events.collect::<Vec<_>>();
@@ -70,7 +70,7 @@ fn batch(session: &str, events: usize, n: usize) -> String {
 }
 
 /// Bytes that differ from batch to batch, so that none is taken for a replay.
-fn number(body: &str, n: usize) -> Bytes {
+pub(super) fn number(body: &str, n: usize) -> Bytes {
     body.replacen("NUMBER", &n.to_string(), 1).into()
 }
 

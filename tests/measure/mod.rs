@@ -1,9 +1,11 @@
-//! Figures, not checks: run by hand, against the binary of the same profile.
+//! Figures, most of them no checks: run by hand, against the binary of the same profile. The number of allocations does
+//! not depend on the machine, so it is checked in every run.
 //!
 //! ```text
 //! cargo test --release --test suite measure:: -- --ignored --nocapture --test-threads 1
 //! ```
 
+mod allocations;
 mod load;
 
 use std::time::{Duration, Instant};
