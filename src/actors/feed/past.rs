@@ -1,5 +1,6 @@
 //! What is asked about positions: where a feed stands, whether a viewer can go on from where it was, and what it missed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use super::ledger::text_bytes;
 use super::{Feed, FeedError, Feeds, Head, Unusable, Window, stored};
 use crate::actors::Engine;
-use crate::domain::id::OrgId;
+use crate::domain::id::{ExecutionId, OrgId};
 use crate::limits;
 use crate::store::contract::FeedRow;
 
@@ -43,6 +44,7 @@ impl Feed {
         let sealed = self.sealed();
         self.check_position(after, sealed).await?;
         let (mut bytes, mut rows) = (0, 0);
+        let mut stretches: HashMap<ExecutionId, (u64, u64)> = HashMap::new();
         while after < sealed {
             let page = self.rows(after, sealed, limits::FEED_PAGE_ROWS).await?;
             let Some(last) = page.last() else { break };
@@ -51,6 +53,25 @@ impl Feed {
             rows += page.len();
             if bytes > limits::LIVE_REPLAY_BYTES_MAX || rows > limits::LIVE_REPLAY_ROWS_MAX {
                 return Err(Unusable::TooLong.into());
+            }
+            for row in page.iter().filter(|row| text_bytes(row) > 0) {
+                stretches.entry(row.execution).or_insert((row.start.1, row.end.1)).1 = row.end.1;
+            }
+        }
+        self.check_kept(stretches).await
+    }
+
+    /// Refuses stretches of text (from byte, to byte) that the log cap has taken a part of.
+    async fn check_kept(&self, stretches: HashMap<ExecutionId, (u64, u64)>) -> Result<(), FeedError> {
+        for (execution, (from, to)) in stretches {
+            // Cuts lie between characters: up to three bytes outside the bounds.
+            if to + 3 <= limits::LOG_HEAD_BYTES {
+                continue;
+            }
+            let Some(end) = self.store().position(self.org(), execution).await? else { continue };
+            let tail = end.bytes.saturating_sub(limits::LOG_TAIL_BYTES);
+            if end.bytes > limits::LOG_KEPT_BYTES_MAX && from < tail + 3 {
+                return Err(Unusable::TooOld.into());
             }
         }
         Ok(())

@@ -339,3 +339,22 @@ async fn two_hundred_runs_at_once_are_all_there() {
     let rig = rig.restart().await;
     check_all(&rig, &runs, &sealed, &mut rng).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_the_log_cap_took_out_cannot_be_replayed() {
+    let rig = Rig::new().await;
+    let run = rig.open().await;
+    let line = "x".repeat((1 << 20) - 1);
+    for n in 0..12 {
+        rig.send(&run, rig.line(n, &line)).await.unwrap();
+    }
+    rig.windows().await;
+    // Of twelve mebibytes the first and the last nine are kept: the fourth line begins the latter.
+    let after_lines = async |lines: u64| rig.engine.check(rig.org, 1 + lines).await;
+    let too_old = Err(FeedError::Unusable(Unusable::TooOld));
+    assert_eq!((after_lines(0).await, after_lines(2).await), (too_old.clone(), too_old));
+    assert_eq!((after_lines(4).await, after_lines(12).await), (Ok(()), Ok(())));
+    assert_eq!(rig.engine.window(rig.org, 2, Some(3)).await, Err(Unusable::TooOld.into()));
+    let window = rig.engine.window(rig.org, 1, Some(2)).await.unwrap().unwrap();
+    assert_eq!(window.frames.len(), (1 << 20) / limits::FRAME_TEXT_BYTES_MAX, "its first line is kept");
+}
