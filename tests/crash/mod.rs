@@ -1,6 +1,8 @@
-//! `kill -9` at random moments under load: nothing acknowledged is missing, nothing is doubled, order is kept.
+//! `kill -9` at random moments under load: nothing acknowledged is missing, nothing is doubled, order is kept, and the
+//! feed numbers all of it.
 //! The real binary, real sockets, several reporters that retry as the public one does.
 
+mod feed;
 pub(crate) mod process;
 mod reporter;
 mod verify;
@@ -56,5 +58,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
     println!("{totals:?}");
     assert!(totals.acknowledged > kills * 2, "too little happened to mean anything: {totals:?}");
     assert!(totals.finished > 0, "no run came to its end: {totals:?}");
-    deployment.terminate().await;
+    let org = feed::organization(&account, &ledgers).await;
+    let data = deployment.terminate().await;
+    feed::check(data.path(), org, &ledgers).await;
 }

@@ -169,12 +169,13 @@ impl Deployment {
         }
     }
 
-    /// Ends the server in good order and checks that it says so.
-    pub(crate) async fn terminate(mut self) {
+    /// Ends the server in good order and checks that it says so; returns its data folder.
+    pub(crate) async fn terminate(mut self) -> tempfile::TempDir {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
+        self.data
     }
 }
 

@@ -2,7 +2,7 @@
 
 use runstream::domain::batch::TestStatus::Passed;
 use runstream::domain::id::OrgId;
-use runstream::store::contract::{Executions, StoreError};
+use runstream::store::contract::{Executions, FeedLog, StoreError};
 
 use super::open;
 use super::world::World;
@@ -149,4 +149,24 @@ async fn files_that_were_changed_anyhow_are_read_whole_or_refused() {
         }
     }
     assert!(refused as u64 > rounds, "{refused}: most changes cost all four runs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_begins_a_new_numbering_of_the_feed_once() {
+    let (world, _) = written().await;
+    let epoch = async |world: &World| {
+        let store = open(world).unwrap();
+        let epoch = store.feed_epoch().await.unwrap();
+        store.shut_down().await.unwrap();
+        epoch
+    };
+    let whole = epoch(&world).await;
+    assert_eq!(epoch(&world).await, whole);
+    let (path, mut bytes) = world.files().into_iter().next().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    world.overwrite(&path, bytes);
+    let damaged = epoch(&world).await;
+    assert_ne!(damaged, whole, "numbers may have been lost");
+    assert_eq!(epoch(&world).await, damaged, "the damage is known");
 }
