@@ -20,6 +20,7 @@ on_each_store! {
     old_rows_are_forgotten_and_the_head_stays,
     rows_of_unsettled_runs_are_kept,
     readers_find_all_rows_while_runs_settle,
+    pages_over_many_runs_leave_nothing_out,
 }
 on_each_store_across_restarts! { the_feed_survives_a_restart, a_new_store_has_a_new_epoch }
 
@@ -238,6 +239,37 @@ async fn readers_find_all_rows_while_runs_settle(store: &dyn Store) {
             }
         };
         tokio::join!(one.settle(store), two.settle(store), read(), read());
+    }
+}
+
+async fn pages_over_many_runs_leave_nothing_out(store: &dyn Store) {
+    let org = sample::org();
+    let mut seq = 0;
+    let mut next = || {
+        seq += 1;
+        seq
+    };
+    let mut runs = Vec::new();
+    for _ in 0..12 {
+        runs.push(Told::open(store, org, next()).await);
+    }
+    for round in 0..5 {
+        // Some side by side, some one after the other.
+        for (number, run) in runs.iter_mut().enumerate() {
+            for _ in 0..=(number * round) % 4 {
+                run.append(store, next(), "x", false).await;
+            }
+        }
+    }
+    runs[3].close(store, 1, next()).await;
+    runs[3].settle(store).await;
+    let expected = all(&runs.iter().collect::<Vec<_>>());
+    for limit in [1, 3, 10, 40, 1_000] {
+        for after in [0, 12, 13, 50, seq] {
+            let page = store.feed_rows(org, after, limit).await.unwrap();
+            let above: Vec<_> = expected.iter().filter(|row| row.seq > after).take(limit).cloned().collect();
+            assert_eq!(page, above, "{limit} after {after}");
+        }
     }
 }
 

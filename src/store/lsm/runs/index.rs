@@ -183,10 +183,17 @@ impl Run {
         self.segments.partition_point(|segment| segment.text_bytes <= bytes).checked_sub(1)
     }
 
-    /// Adds the run's rows of the feed above `after` to `rows`, at most `limit`.
-    fn feed_rows(&self, execution: ExecutionId, after: u64, limit: usize, rows: &mut Vec<FeedRow>) {
+    /// Adds the run's rows of the feed above `after` and up to `upto` to `rows`, at most `limit`.
+    fn feed_rows(
+        &self,
+        execution: ExecutionId,
+        (after, upto): (u64, u64),
+        limit: usize,
+        rows: &mut Vec<FeedRow>,
+    ) {
         let first = self.segments.partition_point(|segment| segment.feed_seq() <= after);
-        for (index, segment) in self.segments.iter().enumerate().skip(first).take(limit) {
+        let above = self.segments.iter().enumerate().skip(first).take(limit);
+        for (index, segment) in above.take_while(|(_, segment)| segment.feed_seq() <= upto) {
             let end = self.segments.get(index + 1).map_or(self.end, SegmentRef::start);
             rows.push(FeedRow {
                 seq: segment.feed_seq(),
@@ -390,13 +397,15 @@ impl Index {
 
     /// The first rows of the organization's feed above `after` that are segments of unsettled runs, at most `limit`.
     pub(super) fn feed_rows(&self, org: OrgId, after: u64, limit: usize) -> Vec<FeedRow> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<FeedRow> = Vec::new();
+        let mut upto = u64::MAX;
         for run in self.runs.iter().filter(|run| run.org == org) {
-            run.feed_rows(*run.key(), after, limit, &mut rows);
-            // Many runs of which each has many rows: the first ones are enough.
-            if rows.len() > limit.saturating_mul(4) {
+            run.feed_rows(*run.key(), (after, upto), limit, &mut rows);
+            // Many runs of which each has many rows: once there are enough, later ones need not be looked at.
+            if rows.len() >= limit.saturating_mul(2) {
                 rows.sort_unstable_by_key(|row| row.seq);
                 rows.truncate(limit);
+                upto = rows.last().map_or(upto, |row| row.seq);
             }
         }
         rows.sort_unstable_by_key(|row| row.seq);
