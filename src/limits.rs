@@ -173,10 +173,17 @@ pub const LIVE_PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const LIVE_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a polling answer and of anything a live viewer may send; announced as `maxPayload`.
 pub const LIVE_PAYLOAD_BYTES_MAX: u32 = 1_000_000;
-/// Frames that wait for one viewer; further ones are dropped for that viewer alone. Enough for a polling viewer between
-/// two polls while many runs are printing. Frames are shared by all viewers of an organization, so viewers that stall
-/// together hold them once.
-pub const LIVE_QUEUE_FRAMES: usize = 256;
+/// Packets that wait for one viewer in the library: heartbeats, answers and bells, never text.
+pub const LIVE_QUEUE_PACKETS: usize = 16;
+/// Log text that is fetched at a time for a viewer that is behind, and that one polling answer carries.
+pub const LIVE_WINDOW_BYTES: usize = 64 << 10;
+/// Encoded windows that are kept per organization while it has viewers.
+pub const LIVE_CACHE_BYTES_MAX: usize = 4 << 20;
+/// A stalled viewer holds the rest of one frame. Up to this size of its window it shares the window with others; of a
+/// larger one it copies that rest.
+pub const LIVE_SHARED_WINDOW_BYTES_MAX: usize = 128 << 10;
+/// How long a viewer that is behind waits before it asks a feed again that did not answer.
+pub const LIVE_FEED_RETRY: Duration = Duration::from_secs(1);
 /// A connection that has not proved who it is by then is dropped.
 pub const LIVE_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Connections that may be in that state at the same time.
@@ -314,7 +321,9 @@ const _: () = {
     assert!(LIVE_RECHECK.as_millis() * 2 < LIVE_HANDSHAKE.as_millis());
     assert!(LIVE_STALL.as_millis() < LIVE_PING_INTERVAL.as_millis());
     // A frame's JSON text is at most six times its text (control characters), and must fit into a polling answer.
-    assert!(FRAME_TEXT_BYTES_MAX * 6 + 4_096 < LIVE_PAYLOAD_BYTES_MAX as usize);
+    assert!(LIVE_WINDOW_BYTES + FRAME_TEXT_BYTES_MAX * 6 + 4_096 < LIVE_PAYLOAD_BYTES_MAX as usize);
+    assert!(LIVE_WINDOW_BYTES <= LIVE_SHARED_WINDOW_BYTES_MAX);
+    assert!(LIVE_SHARED_WINDOW_BYTES_MAX * 8 <= LIVE_CACHE_BYTES_MAX);
     assert!(REPLAY_MIN.as_millis() < REPLAY_MAX.as_millis());
     // What a tick sealed must be a window for those who come later.
     assert!((FEED_PENDING_BYTES_MAX + EVENT_BODY_BYTES_MAX) as u64 <= FEED_WINDOW_BYTES_MAX);

@@ -36,6 +36,8 @@ pub mod name {
     pub const FINISH_STEP_SECONDS: &str = "runstream_finish_step_seconds";
     pub const LIVE_SOCKETS: &str = "runstream_live_sockets";
     pub const LIVE_FRAMES: &str = "runstream_live_frames_total";
+    pub const LIVE_WINDOWS: &str = "runstream_live_windows_total";
+    pub const LIVE_RETURNS: &str = "runstream_live_returns_total";
     pub const LIVE_STREAMS: &str = "runstream_live_streams";
     pub const RATE_LIMITED: &str = "runstream_rate_limited_total";
     pub const PROCESS_RESIDENT_BYTES: &str = "process_resident_memory_bytes";
@@ -82,7 +84,9 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::ACTOR_FAILURES, Counter, "Actors that panicked and come back from the store, by {kind}"),
         (name::FINISH_STEP_SECONDS, Histogram, "Time of one step after a run's end, by {step}"),
         (name::LIVE_SOCKETS, Gauge, "Authenticated live sockets"),
-        (name::LIVE_FRAMES, Counter, "Live frames times sockets, by {outcome}: sent, dropped"),
+        (name::LIVE_FRAMES, Counter, "Live frames times sockets"),
+        (name::LIVE_WINDOWS, Counter, "Live windows encoded, each for all sockets that need it"),
+        (name::LIVE_RETURNS, Counter, "Live viewers that came back with a cursor, by {outcome}"),
         (name::LIVE_STREAMS, Gauge, "Open event streams of single runs"),
         (name::RATE_LIMITED, Counter, "Requests over a rate tier, by {tier}"),
         (name::PROCESS_RESIDENT_BYTES, Gauge, "Resident memory of the process"),

@@ -10,19 +10,22 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
 use hyper::service::Service;
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::Upgraded;
 use socketioxide::socket::Sid;
 use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::edge::{Edge, Scissors};
-use super::viewers::Session;
-use super::{Live, Shared};
+use super::edge::Edge;
+use super::scissors::Scissors;
+use super::session::{Connection, Session};
+use super::wire::Taken;
+use super::{Live, Shared, polling};
 use crate::http::{Failure, Kind};
 use crate::limits;
 
@@ -30,6 +33,9 @@ use crate::limits;
 pub(super) const PATH: &str = "/socket.io/";
 /// How long the body of a polling client's POST may take.
 const BODY_WAIT: Duration = Duration::from_secs(10);
+
+/// Takes a connection out of the HTTP server that has upgraded it, or gives it back if it is of an unknown kind.
+pub type Take = fn(Upgraded) -> Result<Taken, Upgraded>;
 
 /// What the library would pass other paths to; it is given none.
 #[derive(Clone, Copy)]
@@ -104,15 +110,48 @@ impl Live {
     }
 
     async fn pass_on(&self, wish: &Wish<'_>, method: Method, body: Bytes) -> Result<Response<Body>, Failure> {
-        let opens = method == Method::GET && wish.session.is_none();
+        let polls = method == Method::GET;
         let mut request = wish.request(method, Full::new(body)).map_err(bad_request)?;
-        if opens {
-            request.extensions_mut().insert(self.new_session()?);
+        let session = match wish.session {
+            Some(sid) => sid.parse().ok().and_then(|sid| self.shared.find_polling(sid)),
+            None => Some(self.new_session()?),
+        };
+        if let (Some(sid), Some(session)) = (wish.session, &session)
+            && polls
+            && session.repeats(wish.query)
+        {
+            // What its answer was is gone; the client comes back and says where it stands.
+            self.shared.close_polling(sid.parse().map_err(bad_request)?).await;
+        }
+        if let (None, Some(session)) = (wish.session, &session) {
+            request.extensions_mut().insert(Arc::clone(session));
         }
         let Ok(response) = Service::<Request<Full<Bytes>>>::call(&self.shared.service, request).await;
-        let mut response = response.map(Body::new);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+        let (mut head, body) = response.map(Body::new).into_parts();
+        head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let Some(session) = session.filter(|_| polls && head.status == StatusCode::OK) else {
+            return Ok(Response::from_parts(head, body));
+        };
+        // The library has its answers whole.
+        let answer = body.collect().await.map(|body| body.to_bytes());
+        let mut answer =
+            answer.map_err(|error| Failure::internal("Internal Server Error", error.to_string()))?;
+        match wish.session {
+            None => {
+                if let Some(sid) = sid_of(&answer) {
+                    session.list(sid, &self.shared);
+                }
+            }
+            Some(sid) => match polling::rewritten(&session, answer).await {
+                Ok(rewritten) => answer = rewritten,
+                Err(error) => {
+                    self.shared.close_polling(sid.parse().map_err(bad_request)?).await;
+                    return Err(bad_request(error));
+                }
+            },
+        }
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.len()));
+        Ok(Response::from_parts(head, Body::from(answer)))
     }
 
     fn upgrade(
@@ -125,30 +164,29 @@ impl Live {
             Failure::bad_request("Bad Request", "A WebSocket needs Upgrade, version 13 and a key")
         })?;
         let mut request = wish.request(Method::GET, ()).map_err(bad_request)?;
-        let edge = match wish.session {
-            Some(sid) => {
-                let sid: Sid = sid.parse().map_err(bad_request)?;
-                Shared::edge_of_upgrade(&self.shared, sid)
-            }
+        let (connection, scissors) = match wish.session {
+            Some(sid) => Shared::connection_of_upgrade(&self.shared, sid.parse().map_err(bad_request)?)
+                .ok_or_else(|| Failure::bad_request("Bad Request", "No such session"))?,
             None => {
                 let session = self.new_session()?;
                 let scissors = session.scissors.clone();
-                request.extensions_mut().insert(session);
-                EdgePlan { scissors, goodbye: Box::new(|| ()) }
+                request.extensions_mut().insert(Arc::clone(&session));
+                (Connection { session, upgrade: None, goodbye: None }, scissors)
             }
         };
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(limits::LIVE_HANDSHAKE, upgrade).await {
-                Ok(Ok(upgraded)) => {
-                    let stream = TokioIo::new(upgraded);
-                    let edge = Edge::new(stream, shared.settings.stall, edge.scissors, edge.goodbye);
-                    if let Err(error) = Service::call(&shared.service, (edge, request)).await {
-                        tracing::debug!(%error, "not a live session");
-                    }
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "a live viewer did not upgrade"),
-                Err(_) => tracing::debug!("a live viewer did not upgrade in time"),
+            let upgraded = match tokio::time::timeout(limits::LIVE_HANDSHAKE, upgrade).await {
+                Ok(Ok(upgraded)) => upgraded,
+                Ok(Err(error)) => return tracing::debug!(%error, "a live viewer did not upgrade"),
+                Err(_) => return tracing::debug!("a live viewer did not upgrade in time"),
+            };
+            let Ok(taken) = (shared.take)(upgraded) else {
+                return tracing::error!("a live viewer on a connection that nobody knows how to take");
+            };
+            let edge = Edge::new(taken, shared.settings.stall, scissors, Box::new(connection));
+            if let Err(error) = Service::call(&shared.service, (edge, request)).await {
+                tracing::debug!(%error, "not a live session");
             }
         });
         let mut response = Response::new(Body::empty());
@@ -161,21 +199,21 @@ impl Live {
     }
 }
 
-/// What the stream of an upgrade needs to know.
-struct EdgePlan {
-    scissors: Arc<Scissors>,
-    goodbye: Box<dyn FnOnce() + Send>,
-}
-
 impl Shared {
-    /// The stream of a polling session that upgrades. When the library lets it go without having finished the
+    fn find_polling(&self, sid: Sid) -> Option<Arc<Session>> {
+        self.polling.get(&sid)?.upgrade()
+    }
+
+    /// The connection of a polling session that upgrades. When the library lets it go without having finished the
     /// upgrade, it leaves the session polling for ever; so the session is closed then. If the upgrade was finished,
     /// the session is closing anyway.
-    fn edge_of_upgrade(shared: &Arc<Self>, sid: Sid) -> EdgePlan {
+    fn connection_of_upgrade(shared: &Arc<Self>, sid: Sid) -> Option<(Connection, Arc<Scissors>)> {
+        let session = shared.find_polling(sid)?;
         let scissors = Arc::<Scissors>::default();
         shared.upgrades.insert(sid, scissors.clone());
+        let upgrade = Some((sid, Arc::downgrade(shared)));
         let (shared, ours) = (Arc::downgrade(shared), scissors.clone());
-        let goodbye = Box::new(move || {
+        let goodbye: Box<dyn FnOnce() + Send + Sync> = Box::new(move || {
             let Some(shared) = shared.upgrade() else { return };
             shared.upgrades.remove_if(&sid, |_, current| Arc::ptr_eq(current, &ours));
             // Without a runtime the whole server is going away.
@@ -183,8 +221,14 @@ impl Shared {
                 runtime.spawn(async move { shared.close_polling(sid).await });
             }
         });
-        EdgePlan { scissors, goodbye }
+        Some((Connection { session, upgrade, goodbye: Some(goodbye) }, scissors))
     }
+}
+
+/// The session's id in the answer to a first poll.
+fn sid_of(answer: &[u8]) -> Option<Sid> {
+    let open: serde_json::Value = serde_json::from_slice(answer.strip_prefix(b"0")?).ok()?;
+    open.get("sid")?.as_str()?.parse().ok()
 }
 
 /// The answer to a proper upgrade request's key, or `None` for any other request.

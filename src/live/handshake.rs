@@ -4,13 +4,18 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use socketioxide::extract::{SocketRef, TryData};
+use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
 use tokio::sync::broadcast;
 
 use super::Shared;
-use super::viewers::{NotAdmitted, Session};
+use super::bell::Bell;
+use super::cursor::Cursor;
+use super::entry::{Auth, NoEntry};
+use super::session::Session;
+use super::viewers::NotAdmitted;
 use crate::access::{Access, Caller, Revocation};
 use crate::domain::id::{OrgId, UserId};
 use crate::domain::role::Role;
@@ -64,13 +69,6 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// `auth` of the CONNECT packet.
-#[derive(Default, Deserialize)]
-struct Auth {
-    #[serde(default)]
-    token: Option<serde_json::Value>,
-}
-
 /// `auth-success`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +77,8 @@ struct AuthSuccess {
     organization_id: OrgId,
     user_id: UserId,
     role: Role,
+    /// Where its events start.
+    cursor: String,
 }
 
 /// `auth-error`.
@@ -93,37 +93,40 @@ const TOO_MANY: &str = "Too many connections";
 
 /// Opens `/`, the only namespace. Viewers have nothing to say after the handshake: no event has a handler.
 pub(super) fn open_namespace(shared: &Arc<Shared>) {
-    let shared_then = Arc::downgrade(shared);
-    shared.io.ns("/", async move |socket: SocketRef, TryData(auth): TryData<Auth>| {
-        connected(shared_then, socket, auth.unwrap_or_default()).await;
-    });
+    let (before, then) = (Arc::downgrade(shared), Arc::downgrade(shared));
+    let connected = async move |socket: SocketRef| connected(then, socket).await;
+    // Runs before the CONNECT answer is queued, which has to say whether the cursor was taken.
+    let connecting = async move |socket: SocketRef, TryData(auth): TryData<Auth>| {
+        if let (Some(shared), Some(session)) = (before.upgrade(), session_of(&socket)) {
+            session.enter(shared.entry(&auth.unwrap_or_default()).await);
+        }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    shared.io.ns("/", connected.with(connecting));
 }
 
-async fn connected(shared: Weak<Shared>, socket: SocketRef, auth: Auth) {
-    let Some(session) = socket.req_parts().extensions.get::<Arc<Session>>().cloned() else {
+fn session_of(socket: &SocketRef) -> Option<Arc<Session>> {
+    let session = socket.req_parts().extensions.get::<Arc<Session>>().cloned();
+    if session.is_none() {
         tracing::error!("a live session without its record");
-        return;
-    };
-    let Some(strong) = shared.upgrade() else { return };
+    }
+    session
+}
+
+async fn connected(shared: Weak<Shared>, socket: SocketRef) {
+    let (Some(session), Some(strong)) = (session_of(&socket), shared.upgrade()) else { return };
     watch_leaving(shared, &socket, session.clone());
     // It may have left before anybody watched for that.
     if !strong.is_here(&socket) {
         return strong.viewers.leave(socket.id, &session);
     }
-    let Some(token) = auth.token.filter(|token| !token.is_null() && token.as_str() != Some("")) else {
-        return strong.refuse(&socket, NO_TOKEN);
-    };
-    let verdict = match token.as_str() {
-        Some(token) => tokio::time::timeout(limits::LIVE_HANDSHAKE, strong.doorkeeper.verify(token))
-            .await
-            .unwrap_or(Err(Refusal::Unavailable)),
-        None => Err(Refusal::Invalid),
-    };
-    match verdict {
-        Ok(caller) => strong.welcome(&socket, &session, caller),
-        Err(Refusal::Invalid) => strong.refuse(&socket, BAD_TOKEN),
+    let entry = session.take_entry();
+    match entry.as_ref().map(|entry| entry.verdict.clone()) {
+        Some(Ok((caller, cursor))) => strong.welcome(&socket, &session, caller, cursor),
+        Some(Err(NoEntry::NoToken)) => strong.refuse(&socket, NO_TOKEN),
+        Some(Err(NoEntry::BadToken)) => strong.refuse(&socket, BAD_TOKEN),
         // Without a word: a client that is told to go stays away, one that loses its connection comes back.
-        Err(Refusal::Unavailable) => strong.hang_up(socket.id, &session).await,
+        Some(Err(NoEntry::Unavailable)) | None => strong.hang_up(socket.id, &session).await,
     }
 }
 
@@ -148,18 +151,21 @@ impl Shared {
         socket.connected() && self.io.get_socket(socket.id).is_some()
     }
 
-    fn welcome(&self, socket: &SocketRef, session: &Arc<Session>, caller: Caller) {
+    fn welcome(&self, socket: &SocketRef, session: &Arc<Session>, caller: Caller, cursor: Cursor) {
         let success = AuthSuccess {
             message: "Connected to organization channel",
             organization_id: caller.org,
             user_id: caller.user,
             role: caller.role,
+            cursor: cursor.to_string(),
         };
-        match self.viewers.admit(socket, session, caller) {
-            Ok(()) => {
+        match self.viewers.admit(socket, session, caller, cursor) {
+            Ok(viewer) => {
                 if let Err(error) = socket.emit("auth-success", &success) {
                     tracing::debug!(%error, "a live viewer left while it was let in");
                 }
+                // Frames follow when this has passed.
+                viewer.ring(Bell::Welcome);
             }
             Err(NotAdmitted::Full) => self.refuse(socket, TOO_MANY),
             Err(NotAdmitted::Gone) => {}
@@ -172,6 +178,9 @@ impl Shared {
     }
 
     fn refuse(&self, socket: &SocketRef, error: &'static str) {
+        if let Some(viewer) = self.viewers.find(socket.id) {
+            viewer.seat.end();
+        }
         let told = socket.emit("auth-error", &AuthError { error }).is_ok();
         if socket.clone().disconnect().is_err() || !told {
             // Its queue is full, or it is gone: there is no telling it anything.

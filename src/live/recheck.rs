@@ -35,6 +35,9 @@ pub(super) async fn run(shared: Weak<Shared>, clock: Arc<dyn Clock>) {
         };
         let Some(strong) = shared.upgrade() else { return };
         strong.recheck(what.as_ref()).await;
+        if what.is_none() {
+            strong.look_for_stragglers().await;
+        }
     }
 }
 
@@ -55,6 +58,21 @@ impl Shared {
         stream::iter(by_credential.into_values())
             .for_each_concurrent(CHECKS_AT_ONCE, |viewers| self.recheck_credential(viewers))
             .await;
+    }
+
+    /// Tells all viewers how far their feed has come. They know it from its ticks; but a poll can be given up in the
+    /// middle, and a tick can end between a viewer's arrival and its first look.
+    async fn look_for_stragglers(&self) {
+        let Ok(feeds) = self.source.feeds() else { return };
+        for (org, audience) in self.viewers.audiences() {
+            match tokio::time::timeout(limits::LIVE_RECHECK, feeds.head(org)).await {
+                Ok(Ok(head)) => audience.for_each(|viewer| viewer.seat.told(head.sealed)),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, org.id = %org, "a feed does not say where it stands")
+                }
+                Err(_) => tracing::warn!(org.id = %org, "a feed takes long to say where it stands"),
+            }
+        }
     }
 
     /// Looks at the viewers of one credential.

@@ -8,6 +8,7 @@ use super::data_folder::DataFolder;
 use super::{Seams, StartError};
 use crate::access::{Access, Passwords, Secrets};
 use crate::actors::Engine;
+use crate::actors::feed::Feeds;
 use crate::actors::finish::FinishPipeline;
 use crate::api::{self, ApiSettings, App, Parts};
 use crate::clock::Clock;
@@ -29,6 +30,8 @@ pub(super) struct Rooms {
     pub(super) api: axum::Router,
     app: App,
     background: Vec<JoinHandle<()>>,
+    /// The live channel holds it weakly.
+    _feeds: Arc<dyn Feeds>,
 }
 
 impl Rooms {
@@ -44,7 +47,8 @@ impl Rooms {
         let store = open_store(settings, seams, folder).await?;
         let access =
             Access::new(Arc::clone(&store) as _, Arc::clone(&clock), &secrets, settings.access.clone());
-        let live = Live::new(settings.live.clone(), Arc::new(access.clone()), Arc::clone(&clock));
+        let doorkeeper = Arc::new(access.clone());
+        let live = Live::new(settings.live.clone(), doorkeeper, Arc::clone(&clock), super::socket::take);
         let pipeline = FinishPipeline::new(Vec::new());
         let engine = Engine::start(
             Arc::clone(&store),
@@ -54,6 +58,8 @@ impl Rooms {
             settings.engine.clone(),
         )
         .await?;
+        let feeds: Arc<dyn Feeds> = Arc::new(engine.clone());
+        live.attach(&feeds);
         let ingest_settings =
             IngestSettings { base_path: settings.server.base_path.clone(), ..settings.ingest.clone() };
         let ingest = IngestDoor::new(engine.clone(), access.clone(), Arc::clone(&clock), ingest_settings);
@@ -68,7 +74,16 @@ impl Rooms {
             document: super::table::api_document(),
         });
         let background = vec![mark_used_keys(access.clone()), fold_observations(clock)];
-        Ok(Self { store, engine, live, ingest, api: api::router(app.clone()), app, background })
+        Ok(Self {
+            store,
+            engine,
+            live,
+            ingest,
+            api: api::router(app.clone()),
+            app,
+            background,
+            _feeds: feeds,
+        })
     }
 
     /// Ends what would go on by itself: event streams and live sockets. Their clients come back to the next server.

@@ -8,12 +8,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::activity::Activity;
 use super::bare::BareAnswers;
+use crate::live::Taken;
+
+/// Takes the TCP connection out of an upgraded HTTP connection. Its place goes with it.
+pub(super) fn take(upgraded: Upgraded) -> Result<Taken, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<Socket>>()?;
+    let Socket { stream, seen, _place: place, .. } = parts.io.into_inner();
+    // What the socket has to give back comes after what was read of it.
+    let read = if seen.is_empty() { parts.read_buf } else { [parts.read_buf, seen].concat().into() };
+    Ok(Taken { stream, read, held: Box::new(place) })
+}
 
 /// What a client with prior knowledge of HTTP/2 sends first.
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -2,7 +2,7 @@
 // out as one JSON line, orders come in as JSON lines. Nothing here repairs anything: it shows what a stock client sees.
 //
 // Options: url, token (absent: no auth at all), auth (instead of token: the whole auth object), transports,
-// client ("4.8" or "4.0"), path, extra (further client options).
+// client ("4.8", "4.6", "4.5", "4.0", "3.1"), path, extra (further client options).
 // Orders: {"do":"connect"|"disconnect"|"drop"|"emit"|"token"|"quit", ...}; "drop" closes the transport under the
 // client, which then reconnects by itself.
 import { createInterface } from "node:readline";
@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 const options = JSON.parse(process.argv[2]);
-const { io } = require(options.client === "4.0" ? "socket.io-client-4.0" : "socket.io-client");
+const { io } = require((options.client ?? "4.8") === "4.8" ? "socket.io-client" : `socket.io-client-${options.client}`);
 
 const say = (happened) => process.stdout.write(JSON.stringify({ at: Date.now(), ...happened }) + "\n");
 

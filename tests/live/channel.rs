@@ -8,21 +8,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::SinkExt;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use runstream::access::{Caller, Credential, Revocation};
-use runstream::actors::feed::{Delivery, Frame, Window};
+use runstream::actors::feed::{Delivery, Feeds, Frame};
 use runstream::clock::{Clock, SystemClock};
 use runstream::domain::id::{OrgId, TaskId, UserId};
 use runstream::domain::role::Role;
-use runstream::live::{Doorkeeper, Live, LiveSettings, Refusal};
+use runstream::live::{Doorkeeper, Live, LiveSettings, Refusal, Taken};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::rows::Rows;
 use crate::support::node::Script;
 
 /// A WebSocket that speaks Engine.IO by hand.
@@ -101,6 +104,7 @@ impl Doorkeeper for Tokens {
 pub(super) struct Channel {
     pub(super) live: Live,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) rows: Arc<Rows>,
     pub(super) address: SocketAddr,
     server: tokio::task::JoinHandle<()>,
 }
@@ -123,11 +127,13 @@ impl Channel {
             revocations: broadcast::Sender::new(16),
             down: AtomicBool::new(false),
         });
-        let live = Live::new(settings, tokens.clone(), clock);
+        let live = Live::new(settings, tokens.clone(), clock, take);
+        let rows = Arc::<Rows>::default();
+        live.attach(&(rows.clone() as Arc<dyn Feeds>));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(serve(listener, live.clone()));
-        Self { live, tokens, address, server }
+        Self { live, tokens, rows, address, server }
     }
 
     /// A stock dashboard; `options` are those of `dashboard.mjs` without the URL.
@@ -143,15 +149,24 @@ impl Channel {
         tokio_tungstenite::connect_async(url).await.unwrap().0
     }
 
-    /// Hands over a window of one frame.
-    pub(super) fn deliver(&self, org: OrgId, frame: Frame) {
-        self.live.sealed(org, &Arc::new(Window { from: 0, upto: 1, frames: vec![frame] }));
+    /// A WebSocket that was let in, and has heard so.
+    pub(super) async fn raw_member(&self, token: &str) -> RawSocket {
+        let mut raw = self.raw().await;
+        let connect = format!("40{}", json!({ "token": token }));
+        raw.send(Message::text(connect)).await.unwrap();
+        while !next_text(&mut raw).await.unwrap().starts_with("42[\"auth-success\"") {}
+        raw
     }
 
     /// Appends `text` to the live log of `task`, which had `offset` units.
     pub(super) fn log(&self, org: OrgId, task: &str, offset: u64, text: &str) {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        self.deliver(org, Frame::Log { task: TaskId::from(task), offset, text });
+        self.tick(org, &[log(task, offset, text)]);
+    }
+
+    /// One tick of the organization's feed.
+    pub(super) fn tick(&self, org: OrgId, frames: &[Frame]) {
+        let window = self.rows.add(org, frames);
+        self.live.sealed(org, &window);
     }
 
     /// Waits until the organization has viewers, or has none any more.
@@ -165,9 +180,20 @@ impl Channel {
     }
 }
 
+/// Text of a run.
+pub(super) fn log(task: &str, offset: u64, text: &str) -> Frame {
+    Frame::Log { task: TaskId::from(task), offset, text: Bytes::copy_from_slice(text.as_bytes()) }
+}
+
+fn take(upgraded: Upgraded) -> Result<Taken, Upgraded> {
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok(Taken { stream: parts.io.into_inner(), read: parts.read_buf, held: Box::new(()) })
+}
+
 async fn serve(listener: TcpListener, live: Live) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let live = live.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {

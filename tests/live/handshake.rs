@@ -29,6 +29,7 @@ async fn a_valid_token_hears_connect_then_auth_success() {
                 "organizationId": org.to_string(),
                 "userId": user.to_string(),
                 "role": "developer",
+                "cursor": "0",
             })]]
         );
         assert!(channel.live.has_viewers(org));

@@ -4,6 +4,10 @@
 mod channel;
 mod frames;
 mod handshake;
+mod recovery;
+mod restarts;
+mod returning;
 mod rights;
+mod rows;
 mod served;
 mod slow;

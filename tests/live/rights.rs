@@ -99,24 +99,31 @@ async fn while_tokens_cannot_be_checked_nobody_watches_and_everybody_comes_back(
 }
 
 #[tokio::test]
-async fn a_client_that_loses_its_connection_comes_back_and_sees_the_gap() {
+async fn a_client_that_loses_its_connection_comes_back_and_misses_nothing() {
     let channel = Channel::open().await;
     let org = an_org();
     channel.tokens.issue("good", org, HOUR);
     for transports in transports() {
         let mut dashboard = channel.dashboard(json!({ "token": "good", "transports": transports }));
         dashboard.until_event("auth-success", 1).await;
+        let (start, mut expected) = (channel.rows.len(org), Vec::new());
+        for (row, text) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
+            let cursor = format!("{}", start + row + 1);
+            expected.push(vec![json!({ "taskId": "run", "log": text, "offset": row }), json!(cursor)]);
+        }
         channel.log(org, "run", 0, "one\n");
         dashboard.until_event("execution-log", 1).await;
         dashboard.order(json!({ "do": "drop" })).await;
         dashboard.until_event("disconnect", 1).await;
         channel.until_viewers(org, false).await;
-        channel.log(org, "run", 4, "two\n");
+        channel.log(org, "run", 1, "two\n");
         dashboard.until_event("auth-success", 2).await;
-        channel.log(org, "run", 8, "three\n");
-        dashboard.until_event("execution-log", 2).await;
-        let events = dashboard.arguments("execution-log");
-        assert_eq!(events[1], &vec![json!({ "taskId": "run", "log": "three\n", "offset": 8 })]);
+        channel.log(org, "run", 2, "three\n");
+        dashboard.until_event("execution-log", 3).await;
+        assert_eq!(dashboard.arguments("execution-log"), expected.iter().collect::<Vec<_>>());
+        let recovered = dashboard.said.iter().filter(|line| line["event"] == "connect");
+        let recovered: Vec<_> = recovered.map(|line| line["recovered"].as_bool().unwrap()).collect();
+        assert_eq!(recovered, [false, true], "{transports}");
         dashboard.quit().await;
         channel.until_viewers(org, false).await;
     }

@@ -1,5 +1,6 @@
 //! The whole way: what reporters send to a server is what stock dashboards see, and what `/logs` returns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::channel::{next_text, transports};
+use crate::support::line::Line;
 use crate::support::node::Script;
 use crate::support::reports::{Org, Run, Site, post};
+use crate::support::viewers::StockViewers;
 
 fn units(text: &str) -> u64 {
     text.encode_utf16().count() as u64
@@ -126,7 +129,7 @@ async fn updates_have_the_shapes_and_the_order_of_the_contract() {
     let org = site.org("alice").await;
     let mut script = watching(&site, &org, &json!(["websocket"])).await;
     let run = org.set_up().await;
-    // Each update by itself: those of one tick are told as one.
+    // One update at a time: those of one tick come as one.
     script.until_event("execution-updated", 1).await;
     let document = org.get(&format!("/api/executions/{}", run.task)).await["execution"].take();
     let stamp = 1_774_000_000_000_i64;
@@ -165,7 +168,7 @@ async fn updates_have_the_shapes_and_the_order_of_the_contract() {
     }
     assert_eq!(end["tests"][0]["name"], "a › adds");
 
-    // Text before the status that comes in the same tick.
+    // Text before the status that ends the run, and around the one in the middle.
     let story = script.story();
     let position = |name: &str, from_end: bool| {
         let mut found = story.iter().enumerate().filter(|(_, event)| **event == name).map(|(at, _)| at);
@@ -272,7 +275,7 @@ async fn an_expired_token_ends_the_socket_and_opens_none() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_missed_text_sees_the_gap_and_fetches_it() {
+async fn a_viewer_that_was_away_is_sent_what_it_missed() {
     let site = Site::start().await;
     let org = site.org("alice").await;
     let run = org.set_up().await;
@@ -284,99 +287,81 @@ async fn a_viewer_that_missed_text_sees_the_gap_and_fetches_it() {
     for line in 0..50 {
         org.print(&run, &format!("missed ✂ {line}")).await;
     }
-    script.until_event("auth-success", 2).await;
-    org.print(&run, "seen after").await;
-    script
-        .until("the text after the gap", |said| {
-            said.iter()
-                .any(|line| line["args"][0]["log"].as_str().is_some_and(|log| log.contains("seen after")))
-        })
-        .await;
-    let (text, gaps) = text_with_gaps_fetched(&script, &org, &run).await;
-    assert_eq!(text, org.logs(&run.task).await);
-    assert_eq!(gaps, 1);
-    assert!(text.contains("missed ✂ 49"));
-}
-
-/// The text of a dashboard that fetches what it sees it has missed; and how often it had to.
-async fn text_with_gaps_fetched(script: &Script, org: &Org, run: &Run) -> (String, usize) {
-    let (mut text, mut gaps) = (String::new(), 0);
-    for event in script.arguments("execution-log") {
-        let (offset, log) = (event[0]["offset"].as_u64().unwrap(), event[0]["log"].as_str().unwrap());
-        let missing = offset.checked_sub(units(&text)).expect("no text comes twice");
-        if missing > 0 {
-            let path = format!("/api/executions/{}/logs?from={}&limit={missing}", run.task, units(&text));
-            let page = org.get(&path).await;
-            assert_eq!((&page["from"], &page["next"]), (&json!(units(&text)), &json!(offset)));
-            text.push_str(page["output"].as_str().unwrap());
-            gaps += 1;
-        }
-        text.push_str(log);
-    }
-    (text, gaps)
-}
-
-/// Carries connections to `site`, and cuts each after a while that differs from one to the next. Ends with the test.
-async fn bad_line(site: &Site) -> String {
-    let target = url::Url::parse(&site.url).unwrap().port().unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        for turn in 0_u64.. {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let life = Duration::from_millis(150 + turn * 97 % 400);
-            tokio::spawn(async move {
-                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", target)).await.unwrap();
-                let carried = tokio::io::copy_bidirectional(&mut client, &mut server);
-                // Ended by either side or by the clock: all the same to the client.
-                drop(tokio::time::timeout(life, carried).await);
-            });
-        }
-    });
-    url
+    org.tear_down(&run, "PASSED").await;
+    script.until("the end of the run", |said| saw_end(said, &run.task)).await;
+    assert_eq!(text_seen(&script, &run.task), org.logs(&run.task).await);
+    assert!(script.said.iter().any(|line| line["recovered"] == true));
 }
 
 #[tokio::test]
-async fn over_a_bad_line_every_gap_shows_and_closes() {
+async fn over_a_bad_line_stock_clients_end_with_what_is_stored() {
     let site = Site::start().await;
     let org = site.org("alice").await;
-    let url = bad_line(&site).await;
-    let mut scripts = Vec::new();
-    for transports in transports() {
-        let options = json!({ "url": url, "token": org.token, "transports": transports });
-        scripts.push(Script::start("dashboard.mjs", &options));
+    let line = Line::to(url::Url::parse(&site.url).unwrap().port().unwrap(), 3).await;
+    let wanted: Vec<_> = transports()
+        .into_iter()
+        .map(|transports| json!({ "token": org.token, "transports": transports }))
+        .collect();
+    let mut viewers = StockViewers::start(&line.url, &wanted);
+    viewers.until_welcome().await;
+    line.storm(true);
+    let runs = [org.set_up().await, org.set_up().await];
+    for round in 0..120 {
+        org.print(&runs[round % 2], &format!("line {round} 😀 {}", "x".repeat(round * 37 % 900))).await;
+        tokio::time::sleep(Duration::from_millis(12)).await;
     }
-    for script in &mut scripts {
-        script.until_event("auth-success", 1).await;
+    let mut texts = BTreeMap::new();
+    for run in &runs {
+        org.tear_down(run, "PASSED").await;
+        texts.insert(run.task.clone(), org.logs(&run.task).await);
     }
-    let run = org.set_up().await;
-    for line in 0..300 {
-        org.print(&run, &format!("line {line} 😀 of a run that nobody sees whole")).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    line.storm(false);
+    let all: Vec<_> = (0..wanted.len()).map(|viewer| (viewer, &texts)).collect();
+    for one in viewers.until_complete(&all).await {
+        one.must_have(&texts);
+        assert_eq!(one.recovered + 1, one.connects, "{:?}", one.reasons);
     }
-    let stored = org.logs(&run.task).await;
-    let mut cuts = Vec::new();
-    for script in &mut scripts {
-        // Until one more line gets through, which shows a gap at the very end too.
-        while !script
-            .arguments("execution-log")
-            .iter()
-            .any(|event| event[0]["offset"].as_u64().unwrap() >= units(&stored))
-        {
-            org.print(&run, "still there?").await;
-            script.listen(Duration::from_millis(200)).await;
-        }
-        let (text, gaps) = text_with_gaps_fetched(script, &org, &run).await;
-        assert!(text.starts_with(&stored) && org.logs(&run.task).await.starts_with(&text));
-        cuts.push(script.story().iter().filter(|event| **event == "disconnect").count());
-        println!("{gaps} gaps");
-    }
-    // Polls are too short to be cut often; WebSockets are not.
-    assert!(cuts[0] > 2 && cuts[2] > 2, "{cuts:?}");
+    assert!(line.cuts() > 8, "{}", line.cuts());
 }
 
 #[tokio::test]
-async fn a_stalled_viewer_of_a_real_run_is_left_behind_and_can_catch_up() {
+async fn the_page_of_the_readme_shows_a_run_from_its_first_character_on() {
+    let readme = include_str!("../../README.md");
+    assert!(
+        readme.contains(include_str!("../clients/page.mjs").trim()),
+        "the README shows what is tested here"
+    );
+    let site = Site::start().await;
+    let org = site.org("alice").await;
+    let line = Line::to(url::Url::parse(&site.url).unwrap().port().unwrap(), 5).await;
+    let run = org.set_up().await;
+    for row in 0..40 {
+        org.print(&run, &format!("before anybody looked ☂ {row}")).await;
+    }
+    // The page is opened while the run prints.
+    let options = json!({ "url": line.url, "token": org.token, "task": run.task });
+    let mut page = Script::start("follow.mjs", &options);
+    for row in 0..80 {
+        line.storm(row > 20 && row < 60);
+        org.print(&run, &format!("while it is open ☂ {row}")).await;
+        tokio::time::sleep(Duration::from_millis(12)).await;
+    }
+    let stored = org.logs(&run.task).await;
+    loop {
+        page.said.clear();
+        page.order(json!({ "do": "report" })).await;
+        let report = page.until_event("report", 1).await;
+        let shown = report["text"].as_str().unwrap();
+        assert!(stored.starts_with(shown), "{shown}");
+        if shown == stored {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_viewer_of_a_real_run_is_left_behind_and_catches_up() {
     // It stays for as long as the test takes; that it is removed otherwise has a test of its own.
     let patient = |settings: &mut Settings| {
         settings.live.stall.window = Duration::from_secs(600);
@@ -390,47 +375,34 @@ async fn a_stalled_viewer_of_a_real_run_is_left_behind_and_can_catch_up() {
     stalled.send(Message::text(format!("40{}", json!({ "token": org.token })))).await.unwrap();
     while !next_text(&mut stalled).await.unwrap().starts_with("42[\"auth-success\"") {}
 
-    let run = org.set_up().await;
-    let chunk = format!("{}😀", "z".repeat((1 << 20) - 4));
-    for _ in 0..30 {
-        org.print(&run, &chunk).await;
+    // Several runs, since the text of each is kept up to a cap.
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    for _ in 0..3 {
+        let run = org.set_up().await;
+        for _ in 0..5 {
+            org.print(&run, &format!("{}😀", "z".repeat((1 << 20) - 4))).await;
+        }
+        org.tear_down(&run, "PASSED").await;
+        healthy.until("the end of the run", |said| saw_end(said, &run.task)).await;
+        assert!(text_seen(&healthy, &run.task) == org.logs(&run.task).await);
+        texts.insert(run.task.clone(), text_seen(&healthy, &run.task));
     }
-    org.print(&run, "the end of the text").await;
-    healthy
-        .until("the last line", |said| {
-            let last = said.last().map(|line| &line["args"][0]["log"]);
-            last.and_then(Value::as_str).is_some_and(|log| log.contains("the end of the text"))
-        })
-        .await;
-    let stored = text_seen(&healthy, &run.task);
-    assert_eq!(stored.len(), 30 * (chunk.len() + 1) + "the end of the text\n".len());
 
-    // It reads again: what was queued for it comes, and the next line shows what did not.
-    let (mut seen, mut gap) = (0, None);
-    let mut printed_on = false;
-    while gap.is_none() {
-        let waited = tokio::time::timeout(Duration::from_millis(500), next_text(&mut stalled)).await;
-        let Ok(text) = waited else {
-            assert!(!printed_on, "30 MB went by a viewer that did not read, and it has them all");
-            org.print(&run, "and on").await;
-            printed_on = true;
-            continue;
-        };
-        let text = text.expect("it was not stalled for long enough to be cut");
-        let Some(event) = text.strip_prefix("42") else { continue };
+    // It reads again, and gets all of it.
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut missing: usize = texts.values().map(String::len).sum();
+    while missing > 0 {
+        let packet = next_text(&mut stalled).await.expect("it was not stalled for long enough to be cut");
+        let Some(event) = packet.strip_prefix("42") else { continue };
         let event: Value = serde_json::from_str(event).unwrap();
         if event[0] == "execution-log" {
-            let offset = event[1]["offset"].as_u64().unwrap();
-            gap = (offset != seen).then_some((seen, offset));
-            seen = offset + units(event[1]["log"].as_str().unwrap());
+            let text = seen.entry(event[1]["taskId"].as_str().unwrap().to_owned()).or_default();
+            let log = event[1]["log"].as_str().unwrap();
+            missing -= log.len();
+            text.push_str(log);
         }
     }
-    let (from, to) = gap.unwrap();
-    assert!(to > from && printed_on);
-    drop(stalled);
-    let path = format!("/api/executions/{}/logs?from={from}&limit=4096", run.task);
-    let page = org.get(&path).await;
-    assert!(page["from"].as_u64().unwrap() >= from && !page["output"].as_str().unwrap().is_empty());
+    assert!(seen == texts, "what it got differs from what is stored");
 }
 
 #[tokio::test]

@@ -1,0 +1,106 @@
+//! The whole server, killed under its viewers: stock clients that only append end with what `/logs` returns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use runstream::cli::client::Client;
+use serde_json::{Value, json};
+
+use super::channel::transports;
+use crate::crash::process::{Account, Deployment};
+use crate::support::line::Line;
+use crate::support::long_mode;
+use crate::support::viewers::StockViewers;
+
+/// Sends until it is acknowledged, as often as it takes.
+async fn insist(client: &Client, path: &str, body: &Value, expected: StatusCode) -> Value {
+    loop {
+        if let Ok(answer) = client.call(Method::POST, path, Some(body)).await
+            && answer.status == expected
+        {
+            return answer.body;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Reports one run until it is told to stop; returns its task.
+async fn report(account: Account, name: usize, stop: Arc<AtomicBool>) -> String {
+    static STAMP: AtomicI64 = AtomicI64::new(1_774_000_000_000);
+    let setup = json!({
+        "projectId": account.project, "framework": "playwright", "reporterVersion": "1", "totalTests": 0,
+        "runName": format!("run {name}"),
+    });
+    let opened = insist(&account.client, "/api/ingest/setup", &setup, StatusCode::CREATED).await;
+    let (session, task) = (opened["data"]["sessionId"].clone(), opened["data"]["taskId"].clone());
+    for turn in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let stamp = STAMP.fetch_add(1, Ordering::SeqCst);
+        let chunk = format!("{name}: line {turn} 👩‍👩‍👧‍👦 \"é\" {}", "z".repeat(turn * 131 % 3_000));
+        let batch = json!({ "sessionId": session, "events": [{ "type": "log", "chunk": chunk, "timestamp": stamp }] });
+        insist(&account.client, "/api/ingest/event", &batch, StatusCode::OK).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let summary = json!({ "total": 0, "passed": 0, "failed": 0, "skipped": 0, "duration": 1 });
+    let teardown = json!({ "sessionId": session, "status": "PASSED", "summary": summary });
+    insist(&account.client, "/api/ingest/teardown", &teardown, StatusCode::OK).await;
+    task.as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_of_a_server_that_is_killed_end_with_exactly_what_is_stored() {
+    let kills: u64 = if long_mode() { 60 } else { 4 };
+    let mut deployment = Deployment::start().await;
+    let account = deployment.sign_up().await;
+    let person = json!({ "email": "ada@crash.test", "password": "Correct-Horse-9!" });
+    let signed_in = insist(&account.client, "/api/auth/login", &person, StatusCode::OK).await;
+    let line = Line::to(deployment.port(), 11).await;
+    let mut wanted = Vec::new();
+    for client in ["4.6", "4.8"] {
+        for transports in transports() {
+            wanted.push(json!({ "client": client, "transports": transports, "token": signed_in["token"] }));
+        }
+    }
+    let mut viewers = StockViewers::start(&line.url, &wanted);
+    viewers.until_welcome().await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let reporters: Vec<_> =
+        (0..2).map(|name| tokio::spawn(report(account.clone(), name, Arc::clone(&stop)))).collect();
+    for kill in 0..kills {
+        tokio::time::sleep(Duration::from_millis(250 + kill * 173 % 500)).await;
+        // Sometimes the connections have accidents of their own around it.
+        line.storm(kill % 2 == 1);
+        deployment.kill().await;
+        deployment.restart().await;
+        deployment.until_healthy().await;
+    }
+    line.storm(false);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut texts = BTreeMap::new();
+    for reporter in reporters {
+        let task = reporter.await.unwrap();
+        let logs = account.get(&format!("/api/executions/{task}/logs")).await;
+        texts.insert(task, logs["data"]["output"].as_str().unwrap().to_owned());
+    }
+    assert!(texts.values().all(|text| text.len() > 10_000), "too little was printed to mean anything");
+    let all: Vec<_> = (0..wanted.len()).map(|viewer| (viewer, &texts)).collect();
+    viewers.until_complete(&all).await;
+    viewers
+        .until("the end of both runs", |seen| {
+            seen.iter().all(|one| texts.keys().all(|task| one.statuses.get(task) == Some(&json!("PASSED"))))
+        })
+        .await;
+    for one in viewers.seen().await {
+        one.must_have(&texts);
+        assert_eq!(one.recovered + 1, one.connects, "each return went on where it was: {:?}", one.reasons);
+        assert!(one.connects as u64 > kills / 2, "{}", one.connects);
+    }
+    deployment.terminate().await;
+}
