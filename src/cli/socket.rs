@@ -16,6 +16,17 @@ pub struct LiveEvent {
     pub name: String,
     /// Its first argument, `Null` without one.
     pub body: Value,
+    /// Its last argument, if that is a string: where whoever has had this event stands.
+    pub cursor: Option<String>,
+}
+
+/// Where a client stands, to go on from there over another connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Names the numbering; from the server's answer to the connection.
+    pub pid: Option<String>,
+    /// Of the last event.
+    pub cursor: Option<String>,
 }
 
 /// Why the channel gives no more events.
@@ -48,6 +59,8 @@ enum Packet {
     Open,
     /// Engine.IO `ping`: answer with a pong.
     Ping,
+    /// The answer to the Socket.IO CONNECT, with its `pid`.
+    Connected(Option<String>),
     /// An event.
     Event(LiveEvent),
     /// The end, with a reason.
@@ -64,18 +77,24 @@ fn parse(text: &str) -> Result<Packet, SocketError> {
         (Some('0'), _) => Ok(Packet::Open),
         (Some('1'), _) => Ok(Packet::Close("transport closed".into())),
         (Some('2'), None) => Ok(Packet::Ping),
-        (Some('4'), Some('0')) | (Some('6'), _) => Ok(Packet::Other),
+        (Some('4'), Some('0')) => {
+            let answer: Value = serde_json::from_str(kinds.as_str()).map_err(|_| unexpected())?;
+            Ok(Packet::Connected(answer.get("pid").and_then(Value::as_str).map(str::to_owned)))
+        }
+        (Some('6'), _) => Ok(Packet::Other),
         (Some('4'), Some('1')) => Ok(Packet::Close("disconnected".into())),
         (Some('4'), Some('4')) => Ok(Packet::Close(kinds.as_str().to_owned())),
         (Some('4'), Some('2')) => {
             // An event that wants an acknowledgement carries a number before its arguments.
             let arguments = kinds.as_str().trim_start_matches(|digit: char| digit.is_ascii_digit());
-            let mut arguments = match serde_json::from_str(arguments) {
-                Ok(Value::Array(arguments)) => arguments.into_iter(),
-                _ => return Err(unexpected()),
+            let Ok(Value::Array(arguments)) = serde_json::from_str(arguments) else {
+                return Err(unexpected());
             };
+            let mut arguments = arguments.into_iter();
             let Some(Value::String(name)) = arguments.next() else { return Err(unexpected()) };
-            Ok(Packet::Event(LiveEvent { name, body: arguments.next().unwrap_or_default() }))
+            let body = arguments.next().unwrap_or_default();
+            let cursor = arguments.next_back().and_then(|last| last.as_str().map(str::to_owned));
+            Ok(Packet::Event(LiveEvent { name, body, cursor }))
         }
         _ => Err(unexpected()),
     }
@@ -84,34 +103,54 @@ fn parse(text: &str) -> Result<Packet, SocketError> {
 /// An open, signed-in connection to the live channel.
 pub struct LiveSocket {
     stream: WebSocketStream<Box<dyn Stream>>,
+    place: Place,
+    recovered: bool,
 }
 
 impl LiveSocket {
-    /// Connects and signs in with `token`; returns once the server has let the socket into its room.
+    /// Connects and signs in with `token`, to go on at `place`; returns once the server has let the socket in.
     ///
     /// # Errors
     /// See [`SocketError`]; a refused token is `Closed`.
-    pub async fn open(client: &Client, token: &str) -> Result<Self, SocketError> {
+    pub async fn open(client: &Client, token: &str, place: Place) -> Result<Self, SocketError> {
         let stream = client.connect().await?;
         let url =
             format!("ws://{}{}/socket.io/?EIO=4&transport=websocket", client.authority(), client.prefix());
         let (stream, _answer) = tokio_tungstenite::client_async(url, stream).await?;
-        let mut socket = Self { stream };
+        let mut socket = Self { stream, place, recovered: false };
         match socket.packet().await? {
             Packet::Open => {}
             other => return Err(SocketError::Packet(format!("{other:?}"))),
         }
-        let connect = format!("40{}", serde_json::json!({ "token": token }));
+        let mut auth = serde_json::json!({ "token": token });
+        let place = [("pid", &socket.place.pid), ("offset", &socket.place.cursor)];
+        for (key, known) in place {
+            if let (Some(known), Some(auth)) = (known, auth.as_object_mut()) {
+                auth.insert(key.to_owned(), known.as_str().into());
+            }
+        }
+        let connect = format!("40{auth}");
         socket.stream.send(Message::text(connect)).await?;
         loop {
             let event = socket.next().await?;
             match event.name.as_str() {
                 "auth-success" => return Ok(socket),
                 "auth-error" => return Err(SocketError::Closed(event.body.to_string())),
-                // The room may speak between joining and the word of it; who needs that text sees the gap and reads it.
                 _ => {}
             }
         }
+    }
+
+    /// Where it stands now.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Whether the server goes on where the place it was opened with says: nothing is missed then.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.recovered
     }
 
     /// The next event; answers pings meanwhile. Dropping the call loses nothing.
@@ -121,7 +160,19 @@ impl LiveSocket {
     pub async fn next(&mut self) -> Result<LiveEvent, SocketError> {
         loop {
             match self.packet().await? {
-                Packet::Event(event) => return Ok(event),
+                Packet::Event(event) => {
+                    if event.cursor.is_some() {
+                        self.place.cursor.clone_from(&event.cursor);
+                    }
+                    return Ok(event);
+                }
+                Packet::Connected(pid) => {
+                    self.recovered = pid.is_some() && pid == self.place.pid;
+                    if !self.recovered {
+                        self.place.cursor = None;
+                    }
+                    self.place.pid = pid;
+                }
                 Packet::Ping => self.stream.send(Message::text("3")).await?,
                 Packet::Close(reason) => return Err(SocketError::Closed(reason)),
                 Packet::Open | Packet::Other => {}
@@ -153,17 +204,21 @@ mod tests {
 
     #[test]
     fn packets_mean_what_the_protocol_says() {
-        let event = |name: &str, body: Value| Packet::Event(LiveEvent { name: name.into(), body });
+        let event = |name: &str, body: Value, cursor: Option<&str>| {
+            Packet::Event(LiveEvent { name: name.into(), body, cursor: cursor.map(str::to_owned) })
+        };
         for (text, packet) in [
             (r#"0{"sid":"x","upgrades":[],"pingInterval":25000}"#, Packet::Open),
             ("2", Packet::Ping),
             ("6", Packet::Other),
-            (r#"40{"sid":"y"}"#, Packet::Other),
+            (r#"40{"sid":"y"}"#, Packet::Connected(None)),
+            (r#"40{"sid":"y","pid":"1-a"}"#, Packet::Connected(Some("1-a".to_owned()))),
             (
-                r#"42["execution-log",{"taskId":"t","log":"é\n","offset":3}]"#,
-                event("execution-log", json!({"taskId": "t", "log": "é\n", "offset": 3})),
+                r#"42["execution-log",{"taskId":"t","log":"é\n","offset":3},"1.3.2"]"#,
+                event("execution-log", json!({"taskId": "t", "log": "é\n", "offset": 3}), Some("1.3.2")),
             ),
-            (r#"4217["named"]"#, event("named", Value::Null)),
+            (r#"42["other",{"a":1},{"b":2}]"#, event("other", json!({"a": 1}), None)),
+            (r#"4217["named"]"#, event("named", Value::Null, None)),
             ("41", Packet::Close("disconnected".into())),
             (r#"44{"message":"no"}"#, Packet::Close(r#"{"message":"no"}"#.into())),
             ("1", Packet::Close("transport closed".into())),

@@ -26,6 +26,11 @@ fn the_demo_shows_that_sent_is_stored_is_seen() {
         let cells = row(name);
         assert!(cells.len() == 3 && cells.iter().all(|cell| *cell == cells[0]), "{name}: {cells:?}");
     }
+    // The viewer saw all of that although its connection was cut on the way.
+    assert!(
+        said.contains("\nits connection was cut 3 times\n") && !said.contains("came from the log"),
+        "{said}"
+    );
     assert!(said.ends_with("sent = stored = seen\n"), "{}", said.lines().last().unwrap_or_default());
     assert!(!errors.contains("panicked"), "{errors}");
 }

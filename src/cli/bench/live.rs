@@ -23,7 +23,7 @@ use super::verify::verify;
 use super::viewer::{self, Seen};
 use super::{BenchError, search};
 use crate::cli::client::Client;
-use crate::cli::socket::LiveSocket;
+use crate::cli::socket::{LiveSocket, Place};
 use crate::clock::Clock;
 use crate::domain::time::IsoMs;
 use crate::limits;
@@ -202,7 +202,7 @@ impl Audience {
             let sockets = runtime.get()?.block_on(async {
                 let mut sockets = Vec::new();
                 for _ in 0..viewers {
-                    sockets.push(LiveSocket::open(&client, &token).await?);
+                    sockets.push(LiveSocket::open(&client, &token, Place::default()).await?);
                 }
                 Ok::<_, BenchError>(sockets)
             })?;

@@ -261,6 +261,7 @@ mod tests {
         LiveEvent {
             name: "execution-log".into(),
             body: json!({ "taskId": "t", "log": text, "offset": offset }),
+            cursor: None,
         }
     }
 

@@ -28,7 +28,7 @@ pub(in crate::cli) use self::tally::grouped;
 use self::tally::{Comparison, Tally};
 use self::watcher::{Seen, Watcher};
 use super::client::{Answer, Client, ClientError};
-use super::socket::{LiveSocket, SocketError};
+use super::socket::{LiveSocket, Place, SocketError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::dial::TcpDial;
@@ -184,9 +184,15 @@ async fn show(
     say(&format!("serving on {url}\nsign in as {} with {}\n\n", account.email, account.password))?;
 
     let member = with_token(&client, &account.token)?;
-    let socket = LiveSocket::open(&client, &account.token).await?;
+    let socket = LiveSocket::open(&client, &account.token, Place::default()).await?;
     let progress = progress_bar(recording);
-    let watcher = Watcher { socket, client: member.clone(), progress: progress.clone() };
+    let watcher = Watcher {
+        socket,
+        token: account.token.clone(),
+        cut_every: recording.text_units() / (watcher::CUTS + 1),
+        client: member.clone(),
+        progress: progress.clone(),
+    };
     let watching = tokio::spawn(watcher.watch());
 
     let reporter = with_key(&client, &account.key)?;
@@ -291,7 +297,8 @@ fn summary(task: &str, status: &str, comparison: &Comparison, sent: &Sent, seen:
         units => format!("{} units came from the log after the live channel skipped them\n", grouped(units)),
     };
     format!(
-        "\nrun {task} ended {status}\n\n{comparison}{fetched}\nacknowledged {} requests: p50 {:.1} ms, p99 {:.1} ms\n\n{verdict}\n",
+        "\nrun {task} ended {status}\n\n{comparison}{fetched}its connection was cut {} times\nacknowledged {} requests: p50 {:.1} ms, p99 {:.1} ms\n\n{verdict}\n",
+        seen.cuts,
         latencies.len(),
         percentile(50),
         percentile(99),

@@ -7,6 +7,8 @@ use ruzstd::decoding::StreamingDecoder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::tally::Tally;
+
 const RECORDING: &[u8] = include_bytes!("recording.ndjson.zst");
 
 /// The embedded recording cannot be read: the binary was built from a damaged file.
@@ -65,6 +67,13 @@ impl Recording {
         let mut text = String::new();
         decoder.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
         Self::parse(&text)
+    }
+
+    /// UTF-16 units of the log text that its events make.
+    pub(super) fn text_units(&self) -> u64 {
+        let mut tally = Tally::default();
+        self.events.iter().for_each(|recorded| tally.add_event(&recorded.event));
+        tally.text.units
     }
 
     fn parse(text: &str) -> Result<Self, RecordingError> {

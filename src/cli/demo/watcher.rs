@@ -1,5 +1,6 @@
-//! Watches the run as a dashboard does: over the live channel, from the first line to the final status. Text that the
-//! channel skipped (a viewer that cannot follow loses frames) shows as a gap in the offsets and is read from the log.
+//! Watches the run as a dashboard does: over the live channel, from the first line to the final status, only appending
+//! what comes. On the way it cuts its own connection a few times and goes on over another one, which misses nothing. Should
+//! the channel not know its place any more, that shows as a gap in the offsets, and the text is read from the log.
 
 use std::io::{self, Write};
 
@@ -13,6 +14,9 @@ use crate::cli::socket::{LiveEvent, LiveSocket};
 use crate::domain::execution::Status;
 use crate::domain::text::utf16_len;
 
+/// How often the viewer cuts its own connection during the run.
+pub(super) const CUTS: u64 = 3;
+
 /// What was seen of a run.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -22,6 +26,8 @@ pub(super) struct Seen {
     pub(super) tests: Option<Vec<Value>>,
     /// UTF-16 units that came from the log because the channel skipped them.
     pub(super) fetched_units: u64,
+    /// How often its connection was cut.
+    pub(super) cuts: u64,
     units: u64,
 }
 
@@ -29,6 +35,10 @@ pub(super) struct Seen {
 pub(super) struct Watcher {
     /// The signed-in channel.
     pub(super) socket: LiveSocket,
+    /// To sign in again after a cut.
+    pub(super) token: String,
+    /// UTF-16 units after which the connection is cut the next time.
+    pub(super) cut_every: u64,
     /// The server; with a credential.
     pub(super) client: Client,
     /// What the lines are printed above.
@@ -42,7 +52,13 @@ impl Watcher {
         loop {
             let event = self.socket.next().await?;
             match event.name.as_str() {
-                "execution-log" => self.take_text(&event, &mut seen).await?,
+                "execution-log" => {
+                    self.take_text(&event, &mut seen).await?;
+                    while seen.cuts < CUTS && seen.units >= self.cut_every.saturating_mul(seen.cuts + 1) {
+                        seen.cuts += 1;
+                        self.cut().await?;
+                    }
+                }
                 "execution-updated" => {
                     let status = event.body.get("status").cloned().unwrap_or_default();
                     let status: Status = serde_json::from_value(status).map_err(|_| unexpected(&event))?;
@@ -53,6 +69,17 @@ impl Watcher {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Drops the connection as it is, without a word, and goes on over another one.
+    async fn cut(&mut self) -> Result<(), DemoError> {
+        let place = self.socket.place();
+        self.socket = LiveSocket::open(&self.client, &self.token, place).await?;
+        if self.socket.recovered() {
+            Ok(())
+        } else {
+            Err(DemoError::Unexpected("the live channel does not know where its viewer was".into()))
         }
     }
 
