@@ -75,7 +75,7 @@ pub(super) struct PaceArgs {
     /// Events a second, at constant intervals whatever the server does; latency counts from when a batch was due.
     #[arg(long, value_name = "EVENTS/S", value_parser = rate, conflicts_with_all = ["saturate", "ramp"])]
     pub(super) rate: Option<f64>,
-    /// Find the highest rate whose p99 stays below `--p99`.
+    /// Find the highest rate whose p99 stays below `--p99`; a rate fails if it fails twice.
     #[arg(long, requires = "p99", conflicts_with = "ramp")]
     pub(super) saturate: bool,
     /// A step at each of STEPS rising rates, events a second.

@@ -133,7 +133,7 @@ pub(super) fn progress_bar(plan: &Plan) -> ProgressBar {
         Pacing::Closed | Pacing::Rate(_) => 1,
         Pacing::Ramp(ramp) => ramp.steps,
         // What a search usually takes; a longer one leaves the bar full.
-        Pacing::Saturate => 8,
+        Pacing::Saturate => 12,
     };
     let whole = (plan.duration + plan.warm_up).saturating_mul(steps);
     let progress = ProgressBar::new(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX));

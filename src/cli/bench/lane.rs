@@ -213,3 +213,21 @@ fn thread_cpu() -> Duration {
     let (seconds, nanos) = (u64::try_from(used.tv_sec), u32::try_from(used.tv_nsec));
     Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_tells_work_from_waiting() {
+        let waiting = CpuMeter::start();
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(waiting.share() < 0.3, "{}", waiting.share());
+        let working = CpuMeter::start();
+        while thread_cpu().saturating_sub(working.used) < Duration::from_millis(30) {
+            std::hint::black_box(0);
+        }
+        let (took, share) = (working.begun.elapsed().as_secs_f64(), working.share());
+        assert!((share - 0.03 / took).abs() < 0.5 * share, "{share} of {took} s");
+    }
+}

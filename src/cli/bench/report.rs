@@ -252,3 +252,56 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::bench::lane::OnRefusal;
+    use crate::cli::bench::stats::Stats;
+    use crate::cli::bench::table::table;
+
+    fn report(generator_cpu: f64) -> Report {
+        let step = Step {
+            offered: None,
+            window: Duration::from_secs(1),
+            stats: Stats { events: 500, batches: 10, ..Stats::default() },
+            generator_cpu,
+            met: None,
+        };
+        let plan = Plan {
+            shape: Shape {
+                sessions: 1,
+                connections: 1,
+                threads: 1,
+                events_per_batch: 50,
+                on_refusal: OnRefusal::Wait,
+            },
+            mix: MixSettings { log_bytes: (60, 60), tests_percent: 0, failures_percent: 0 },
+            pacing: Pacing::Closed,
+            p99_ms: None,
+            duration: Duration::from_secs(1),
+            warm_up: Duration::ZERO,
+        };
+        Report::new(
+            "ingest",
+            String::new(),
+            "t".into(),
+            &plan,
+            &Steps { steps: vec![step], headline: Some(0) },
+        )
+    }
+
+    #[test]
+    fn a_generator_above_95_percent_of_its_core_marks_the_result() {
+        let (bound, free) = (report(0.96), report(0.94));
+        assert_eq!((bound.generator_was_bottleneck, free.generator_was_bottleneck), (true, false));
+        let (bound, free) = (table(&bound), table(&free));
+        assert!(
+            bound.contains("generator-bound") && bound.contains("THE GENERATOR WAS THE LIMIT"),
+            "{bound}"
+        );
+        assert!(!free.contains("enerator") && free.contains(" 500 "), "{free}");
+    }
+}
