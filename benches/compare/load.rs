@@ -1,6 +1,7 @@
 //! The load: many connections on one thread, with requests rendered beforehand. Two calls to the system a request and a
 //! share of one more, so that it can outrun what it measures; it says when it could not.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -112,7 +113,8 @@ impl Load {
     pub(crate) fn run(&mut self, pace: Pace, duration: Duration) -> Outcome {
         let (begun, times) = (Instant::now(), ThreadTimes::now());
         let mut outcome = Outcome::default();
-        let mut idle: Vec<usize> = (0..self.connections.len()).rev().collect();
+        // The one that has rested longest goes first, so that all sessions get their share.
+        let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
         let mut sent = 0_u64;
         let mut ready = Vec::with_capacity(self.connections.len());
         loop {
@@ -127,7 +129,7 @@ impl Load {
                     break;
                 }
                 sent += 1;
-                let n = idle.pop().unwrap();
+                let n = idle.pop_front().unwrap();
                 self.send(n, due);
             }
             if !sending && idle.len() == self.connections.len() {
@@ -143,7 +145,7 @@ impl Load {
             for event in ready.drain(..) {
                 let n = usize::try_from(event.data.u64()).unwrap();
                 if self.receive(n, &mut outcome) {
-                    idle.push(n);
+                    idle.push_back(n);
                 }
             }
         }
