@@ -30,7 +30,7 @@
 //!   (byte permit, body as one `Bytes`, borrowed parse) -> `actors`: organization -> execution (judge, one `append`,
 //!   apply, publish) -> answer. The answer is sent when the journal has been synced.
 //! - REST: socket -> `server` -> `api` -> `access::identify` -> tier -> handler -> store or actor handle -> envelope.
-//! - Live: feed -> `live` encodes once per room -> sockets. What a dashboard sees is already durable.
+//! - Live: feed -> `live` encodes each window once -> sockets, each from its own place. What a dashboard sees is already durable.
 //! - One writer per fact: state an actor owns changes only through that actor; every other record through the store.
 //!
 //! Start reading at [`server::Server::start`], which puts the rooms together.
