@@ -1,8 +1,9 @@
 //! What is remembered. [`contract`] says what a store promises, one trait per noun; [`lsm`] keeps the promises on
-//! this machine's disk. Nothing above this room knows which store it talks to.
+//! this machine's disk; [`fold`] is what any store makes of a run's segments. Nothing above this room knows which store it talks to.
 
 pub mod contract;
 pub mod decorate;
+mod fold;
 pub mod lsm;
 pub mod observed;
 pub mod record;

@@ -10,63 +10,21 @@ use super::core::Core;
 use super::keys;
 use super::rows::{Batch, Rows, Table};
 use crate::clock::UnixMs;
-use crate::domain::id::{ExecutionId, OrgId, TaskId};
-use crate::domain::segment::Segment;
+use crate::domain::id::OrgId;
 use crate::limits;
 use crate::store::contract::{FeedRow, StoreError, StoreResult};
+use crate::store::fold::feed::FeedRecord;
 use crate::store::record;
 
 /// The name under which the epoch is kept.
 const EPOCH: &[u8] = b"epoch";
 
-/// Stored form of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FeedRecord {
-    execution: ExecutionId,
-    start: (u64, u64),
-    end: (u64, u64),
-    updated: bool,
-    task: Option<TaskId>,
-    /// When it happened; Unix milliseconds.
-    at_ms: UnixMs,
-}
-
-impl FeedRecord {
-    /// A row that tells of the run's document only, whose text stands at `at`.
-    pub(super) fn update(
-        execution: ExecutionId,
-        at: (u64, u64),
-        task: Option<TaskId>,
-        at_ms: UnixMs,
-    ) -> Self {
-        Self { execution, start: at, end: at, updated: true, task, at_ms }
+/// Puts a row in its place; nothing without a number.
+pub(super) fn put_fed(batch: &mut Batch, org: OrgId, seq: u64, told: &FeedRecord) -> StoreResult<()> {
+    if seq > 0 {
+        batch.put(Table::Feed, keys::fed(org, seq), record::encode(told)?);
     }
-
-    /// The row of a segment.
-    pub(super) fn of(segment: &Segment, at_ms: UnixMs) -> Self {
-        let (start, end) = (segment.start, segment.end());
-        Self {
-            execution: segment.execution,
-            start: (start.units, start.bytes),
-            end: (end.units, end.bytes),
-            updated: segment.is_update,
-            task: None,
-            at_ms,
-        }
-    }
-
-    /// Puts it in its place; nothing without a number.
-    pub(super) fn put(&self, batch: &mut Batch, org: OrgId, seq: u64) -> StoreResult<()> {
-        if seq > 0 {
-            batch.put(Table::Feed, keys::fed(org, seq), record::encode(self)?);
-        }
-        Ok(())
-    }
-
-    fn row(self, seq: u64) -> FeedRow {
-        let Self { execution, start, end, updated, task, .. } = self;
-        FeedRow { seq, execution, start, end, updated, task }
-    }
+    Ok(())
 }
 
 /// How far a feed was forgotten. Kept among its rows, so that both change together.

@@ -61,7 +61,7 @@ impl Core {
                 let (_, execution) = keys::read_listed(key).ok_or_else(bad_list)?;
                 let row: ListRow = record::decode(value)?;
                 let status = self.status(org, execution, row.status);
-                if matches(filter, &row, status) {
+                if row.matches(filter, status) {
                     if total >= offset as u64 && chosen.len() < limit {
                         chosen.push(execution);
                     }
@@ -126,16 +126,6 @@ impl Core {
         self.rows.persist()?;
         Ok(forgotten)
     }
-}
-
-fn matches(filter: &ExecutionFilter, row: &ListRow, status: Status) -> bool {
-    let ExecutionFilter { statuses, environment, group_name, source, project, .. } = filter;
-    !row.is_deleted
-        && statuses.as_ref().is_none_or(|statuses| statuses.contains(&status))
-        && environment.as_ref().is_none_or(|wanted| wanted.to_lowercase() == row.environment.to_lowercase())
-        && group_name.as_ref().is_none_or(|wanted| Some(wanted) == row.group_name.as_ref())
-        && source.is_none_or(|wanted| wanted == row.source)
-        && project.is_none_or(|wanted| wanted == row.project)
 }
 
 fn bad_list() -> StoreError {

@@ -3,7 +3,7 @@
 //! - [`write`]: a fact (opened, closed, taken back) becomes durable in the journal, then its rows are made ([`facts`]),
 //!   unsynced: after a crash the journal makes them again. A segment becomes durable in the journal and known to the
 //!   [`index`].
-//! - [`read`], [`text`], [`results`], [`lists`]: an unsettled run is read from its segments, a settled one from its rows.
+//! - [`read`] (pages of a log: [`text`]), [`results`], [`lists`]: an unsettled run is read from its segments, a settled one from its rows.
 //! - [`feed`]: the numbered rows of what viewers are told.
 //! - [`settle`] folds a closed run's segments into rows; [`keeper`] lets go of what is folded and of whole journal files.
 //! - [`recover`] puts all of it together at start.
@@ -22,10 +22,8 @@ mod read;
 mod recover;
 mod results;
 pub mod rows;
-mod segment;
 mod settle;
 mod storage;
-mod text;
 mod write;
 
 use std::sync::Arc;
@@ -52,6 +50,7 @@ use crate::store::contract::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, OpenRun, OpenedRun, RunState,
     StoreError, StoreResult, TextPage,
 };
+use crate::store::fold::{segment, text};
 use crate::store::record;
 use crate::telemetry::name::RECOVERY_SECONDS;
 

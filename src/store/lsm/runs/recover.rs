@@ -161,7 +161,7 @@ impl<'a> Recovery<'a> {
         match key.kind {
             Kind::Opened if draft.fate == Fate::Unsettled => {
                 let opened = OpenedRecord::read(payload)?;
-                draft.open = Some(opened.open_row());
+                draft.open = Some(OpenRow::of_opened(&opened));
                 rows.commit(facts::opened(rows, &opened)?)
             }
             Kind::Abandoned => {

@@ -1,8 +1,8 @@
 //! Results of runs. A settled run's are rows. A run that is not settled has attempts in segments, which are collapsed
 //! when they are asked for; what that gave is kept for a while, so that paging through it does not begin anew each time.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::core::{Core, Found, read_at_rest};
 use super::facts;
@@ -14,72 +14,9 @@ use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::result::TestResult;
 use crate::domain::segment::Segment;
 use crate::store::contract::StoreResult;
+use crate::store::fold::results::Version;
+pub(super) use crate::store::fold::results::{Collapsed, bytes_of};
 use crate::store::record;
-
-/// Bytes of collapsed results that are kept.
-const KEPT_BYTES_MAX: usize = 32 << 20;
-
-/// Collapsed results of runs that were asked for lately.
-#[derive(Default)]
-pub(super) struct Collapsed {
-    kept: Mutex<VecDeque<Kept>>,
-}
-
-struct Kept {
-    of: Version,
-    results: Arc<[TestResult]>,
-    bytes: usize,
-}
-
-/// A run at a point of its life: more segments or another closure may change its results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    execution: ExecutionId,
-    segments: usize,
-    revision: u32,
-}
-
-impl Collapsed {
-    fn get(&self, version: Version) -> Option<Arc<[TestResult]>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|kept| kept.of == version).map(|kept| Arc::clone(&kept.results))
-    }
-
-    fn keep(&self, version: Version, results: &Arc<[TestResult]>) {
-        let bytes = results.iter().map(bytes_of).sum();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|kept| kept.of.execution != version.execution);
-        let mut total: usize = bytes + kept.iter().map(|kept| kept.bytes).sum::<usize>();
-        while total > KEPT_BYTES_MAX
-            && let Some(oldest) = kept.pop_front()
-        {
-            total -= oldest.bytes;
-        }
-        if bytes <= KEPT_BYTES_MAX {
-            kept.push_back(Kept { of: version, results: Arc::clone(results), bytes });
-        }
-    }
-
-    /// Forgets what is kept of a run.
-    pub(super) fn forget(&self, execution: ExecutionId) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|kept| kept.of.execution != execution);
-    }
-}
-
-/// Bytes of memory that a result takes, roughly; also what it counts as stored.
-pub(super) fn bytes_of(result: &TestResult) -> usize {
-    let texts = [
-        &result.name,
-        &result.file,
-        &result.error,
-        &result.error_hash,
-        &result.runtime_context,
-        &result.extra,
-    ];
-    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-    size_of::<TestResult>() + result.test_id.len() + texts
-}
 
 impl Core {
     pub(super) fn results(

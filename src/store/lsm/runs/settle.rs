@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 
 use super::core::{Core, Found};
-use super::facts::{self, Cut, Gap, SettledRow};
-use super::feed::FeedRecord;
+use super::facts::{self, Cut, SettledRow};
+use super::feed::put_fed;
 use super::keys;
 use super::results::bytes_of;
 use super::rows::{Batch, Table};
@@ -18,12 +18,11 @@ use crate::clock::UnixMs;
 use crate::domain::collapse::Outline;
 use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::segment::Segment;
-use crate::domain::text::utf16_len;
 use crate::store::contract::{StoreError, StoreResult};
+use crate::store::fold::feed::FeedRecord;
+use crate::store::fold::pieces::TextFolder;
 use crate::store::record;
 
-/// Bytes of text in a row.
-const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of rows that are committed together.
 const COMMIT_BYTES: usize = 1 << 20;
 /// Bytes of a row of the feed, about.
@@ -69,16 +68,18 @@ impl Core {
 
         let mut rows =
             Writer { core: self, execution, batch: Batch::default(), batch_bytes: 0, kept_bytes: 0 };
-        let mut text = TextFolder { gap, piece: String::new(), start: Cut::default(), at: Cut::default() };
+        let mut text = TextFolder::new(gap);
         let mut outline = Outline::default();
         self.each_segment(org, execution, segments, |segment| {
             outline.add(&segment);
             heard_ms = segment.heard_ms().unwrap_or(heard_ms);
             rows.put_fed(&segment, heard_ms)?;
-            segment.batches.iter().try_for_each(|entry| text.push(entry.batch.text(), &mut rows))
+            segment.batches.iter().try_for_each(|entry| {
+                text.push(entry.batch.text(), &mut |start, piece| rows.put_text(start, piece))
+            })
         })?
         .ok_or_else(moved)?;
-        text.finish(&mut rows)?;
+        text.finish(&mut |start, piece| rows.put_text(start, piece))?;
         self.pick(org, execution, segments, &outline, &quarantined, &mut |result| {
             rows.put(Table::Results, result.seq, bytes_of(&result), record::encode(&result)?)
         })?
@@ -129,7 +130,13 @@ impl Writer<'_> {
     /// Puts the segment's row of the feed.
     fn put_fed(&mut self, segment: &Segment, at_ms: UnixMs) -> StoreResult<()> {
         self.batch_bytes += FED_BYTES;
-        FeedRecord::of(segment, at_ms).put(&mut self.batch, segment.org, segment.feed_seq)
+        put_fed(&mut self.batch, segment.org, segment.feed_seq, &FeedRecord::of(segment, at_ms))
+    }
+
+    /// Puts a piece of text.
+    fn put_text(&mut self, start: Cut, piece: &str) -> StoreResult<()> {
+        let value = record::encode(&(start.bytes, piece))?;
+        self.put(Table::Texts, start.units, piece.len(), value)
     }
 
     fn commit(&mut self) -> StoreResult<()> {
@@ -141,65 +148,4 @@ impl Writer<'_> {
         self.commit()?;
         Ok(self.kept_bytes)
     }
-}
-
-/// Cuts text into pieces between characters, leaving out the gap. No piece reaches over it.
-struct TextFolder {
-    gap: Option<Gap>,
-    piece: String,
-    /// Where the piece begins.
-    start: Cut,
-    /// Where the text has come to.
-    at: Cut,
-}
-
-impl TextFolder {
-    fn push(&mut self, text: &str, rows: &mut Writer<'_>) -> StoreResult<()> {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (part, is_kept) = self.next_part(rest);
-            let part = part.min(rest.len());
-            let (taken, behind) = rest.split_at(rest.floor_char_boundary(part).max(first_char(rest)));
-            if is_kept {
-                self.piece.push_str(taken);
-            }
-            self.at.bytes += taken.len() as u64;
-            self.at.units += utf16_len(taken);
-            rest = behind;
-            if !is_kept || self.piece.len() >= PIECE_BYTES || self.is_at_gap() {
-                self.finish(rows)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How many bytes may be taken next, and whether they are kept.
-    fn next_part(&self, rest: &str) -> (usize, bool) {
-        let upto = |bytes: u64| usize::try_from(bytes - self.at.bytes).unwrap_or(usize::MAX);
-        let room = PIECE_BYTES - self.piece.len().min(PIECE_BYTES - 1);
-        match self.gap {
-            Some(gap) if self.at.bytes < gap.from.bytes => (room.min(upto(gap.from.bytes)), true),
-            Some(gap) if self.at.bytes < gap.to.bytes => (rest.len().min(upto(gap.to.bytes)), false),
-            _ => (room, true),
-        }
-    }
-
-    fn is_at_gap(&self) -> bool {
-        self.gap.is_some_and(|gap| self.at.bytes == gap.from.bytes)
-    }
-
-    /// Writes the piece, if there is something in it, and begins the next one here.
-    fn finish(&mut self, rows: &mut Writer<'_>) -> StoreResult<()> {
-        if !self.piece.is_empty() {
-            let value = record::encode(&(self.start.bytes, self.piece.as_str()))?;
-            rows.put(Table::Texts, self.start.units, self.piece.len(), value)?;
-            self.piece.clear();
-        }
-        self.start = self.at;
-        Ok(())
-    }
-}
-
-fn first_char(text: &str) -> usize {
-    text.chars().next().map_or(0, char::len_utf8)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::core::Core;
-use super::facts::{self, AbandonedRecord, OpenedRecord};
+use super::facts::{self, AbandonedRecord, OpenRow, OpenedRecord};
 use super::index::{Admission, Located, Run};
 use super::keys;
 use super::rows::Table;
@@ -46,7 +46,7 @@ impl Core {
         let key = Key { kind: Kind::Opened, org, execution: id, epoch: 0, seq: 0, revision: 0 };
         let place = self.journal.append_and_wait(key, opened.to_bytes()?)?;
         self.rows.commit(facts::opened(self.rows.as_ref(), &opened)?)?;
-        let open = opened.open_row();
+        let open = OpenRow::of_opened(&opened);
         self.index.add(id, Run::new(org, open.sessions, open.opened_ms));
         self.journal.release(place);
         Ok(())

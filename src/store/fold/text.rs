@@ -1,23 +1,40 @@
 //! Pages of a log, over pieces that are found by place: segments of a run that is not settled, rows of one that is.
 //! Offsets count UTF-16 code units from the run's start; what the cap removed still counts.
 
-use super::facts::{Cut, Gap};
+use serde::{Deserialize, Serialize};
+
 use crate::domain::segment::Position;
 use crate::domain::text::utf16_len;
 use crate::limits::{LOG_HEAD_BYTES, LOG_KEPT_BYTES_MAX, LOG_TAIL_BYTES, LOG_TRUNCATED_LINE};
 use crate::store::contract::{StoreError, StoreResult, TextPage};
 
+/// The middle of a log that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Gap {
+    /// Where the run stood at its start.
+    pub(in crate::store) from: Cut,
+    /// Where the run stood at its end.
+    pub(in crate::store) to: Cut,
+}
+
+/// A place in a log's text, between two characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(in crate::store) struct Cut {
+    pub(in crate::store) units: u64,
+    pub(in crate::store) bytes: u64,
+}
+
 /// A piece of a log's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(in crate::store) struct Piece {
     /// Where it starts.
-    pub(super) start: Cut,
+    pub(in crate::store) start: Cut,
     /// The text.
-    pub(super) text: String,
+    pub(in crate::store) text: String,
 }
 
 /// Where pieces are found. `None` from any of them: the run has changed its place meanwhile, and all starts anew.
-pub(super) trait Pieces {
+pub(in crate::store) trait Pieces {
     /// Where the text ends.
     fn end(&self) -> Position;
     /// The middle that is not kept, if there is one.
@@ -27,7 +44,7 @@ pub(super) trait Pieces {
 }
 
 /// The gap of a text of this length; `at_bytes` finds the piece that holds a byte. It depends on the text alone.
-pub(super) fn gap_of(
+pub(in crate::store) fn gap_of(
     end: Position,
     mut at_bytes: impl FnMut(u64) -> StoreResult<Option<Piece>>,
 ) -> StoreResult<Option<Option<Gap>>> {
@@ -50,7 +67,7 @@ fn cut_in(piece: &Piece, bytes: u64, boundary: fn(&str, usize) -> usize) -> Cut 
 }
 
 /// The page that starts at `from`, of about `limit` units at most.
-pub(super) fn page(pieces: &impl Pieces, from: u64, limit: u64) -> StoreResult<Option<TextPage>> {
+pub(in crate::store) fn page(pieces: &impl Pieces, from: u64, limit: u64) -> StoreResult<Option<TextPage>> {
     let length = pieces.end().units;
     if from >= length {
         return Ok(Some(TextPage { text: String::new(), from: length, next: length, length }));
@@ -69,7 +86,7 @@ pub(super) fn page(pieces: &impl Pieces, from: u64, limit: u64) -> StoreResult<O
 }
 
 /// The whole kept text, with a line where the middle is missing.
-pub(super) fn whole(pieces: &impl Pieces) -> StoreResult<Option<TextPage>> {
+pub(in crate::store) fn whole(pieces: &impl Pieces) -> StoreResult<Option<TextPage>> {
     let length = pieces.end().units;
     let Some(gap) = pieces.gap()? else { return Ok(None) };
     let mut page = TextPage { text: String::new(), from: 0, next: 0, length };
@@ -124,7 +141,7 @@ fn push_text(pieces: &impl Pieces, page: &mut TextPage, end: u64, limit: u64) ->
 }
 
 /// How many bytes and units of `text` stand before the character that holds the unit at `units`.
-pub(super) fn seek(text: &str, units: u64) -> (usize, u64) {
+pub(in crate::store) fn seek(text: &str, units: u64) -> (usize, u64) {
     const ASCII_STEP: usize = 64;
     let bytes = text.as_bytes();
     let (mut at, mut passed) = (0, 0);

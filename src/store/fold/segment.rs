@@ -25,23 +25,23 @@ const FIRST_FACTS_BYTES: usize = 80;
 
 /// The small facts of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in crate::store) struct Facts {
     /// Where the run stood before it.
-    pub(super) start: Position,
+    pub(in crate::store) start: Position,
     /// Where the run stands after it.
-    pub(super) end: Position,
+    pub(in crate::store) end: Position,
     /// When its newest batch was received; Unix milliseconds.
-    pub(super) heard_ms: Option<UnixMs>,
+    pub(in crate::store) heard_ms: Option<UnixMs>,
     /// The last status announced in it.
-    pub(super) status: Option<Status>,
+    pub(in crate::store) status: Option<Status>,
     /// Bytes of what describes its batches.
-    pub(super) description_bytes: u32,
+    pub(in crate::store) description_bytes: u32,
     /// Bytes of its text.
-    pub(super) text_bytes: u32,
+    pub(in crate::store) text_bytes: u32,
     /// Its number in the feed; 0 if it is not in it.
-    pub(super) feed_seq: u64,
+    pub(in crate::store) feed_seq: u64,
     /// Whether viewers are told of a new status with it.
-    pub(super) is_update: bool,
+    pub(in crate::store) is_update: bool,
 }
 
 impl Facts {
@@ -65,7 +65,7 @@ impl Facts {
     }
 
     /// Their stored form.
-    pub(super) fn to_bytes(self) -> [u8; FACTS_BYTES] {
+    pub(in crate::store) fn to_bytes(self) -> [u8; FACTS_BYTES] {
         let Self { start, end, heard_ms, status, description_bytes, text_bytes, feed_seq, is_update } = self;
         let mut bytes = [0; FACTS_BYTES];
         let status_code = status.and_then(|status| Status::ALL.iter().position(|one| *one == status));
@@ -88,7 +88,7 @@ impl Facts {
     }
 
     /// Reads the facts at the start of a stored segment.
-    pub(super) fn read(bytes: &[u8]) -> StoreResult<Self> {
+    pub(in crate::store) fn read(bytes: &[u8]) -> StoreResult<Self> {
         let damaged = |what: &str| StoreError::Damaged(format!("a segment's facts: {what}"));
         let facts_bytes = facts_bytes(bytes).map_err(|what| damaged(&what))?;
         let bytes = bytes.get(..facts_bytes).ok_or_else(|| damaged("too short"))?;
@@ -165,7 +165,7 @@ struct BatchIn {
 }
 
 /// The stored form of a segment, in parts; put one after the other they are the record.
-pub(super) fn encode(segment: &Segment) -> StoreResult<(Facts, Vec<Bytes>)> {
+pub(in crate::store) fn encode(segment: &Segment) -> StoreResult<(Facts, Vec<Bytes>)> {
     let short = |bytes: usize| {
         u32::try_from(bytes).map_err(|_| StoreError::Unavailable(format!("a batch of {bytes} bytes")))
     };
@@ -195,15 +195,15 @@ pub(super) fn encode(segment: &Segment) -> StoreResult<(Facts, Vec<Bytes>)> {
 
 /// Whose segment it is and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SegmentKey {
-    pub(super) org: OrgId,
-    pub(super) execution: ExecutionId,
-    pub(super) epoch: u32,
-    pub(super) seq: u64,
+pub(in crate::store) struct SegmentKey {
+    pub(in crate::store) org: OrgId,
+    pub(in crate::store) execution: ExecutionId,
+    pub(in crate::store) epoch: u32,
+    pub(in crate::store) seq: u64,
 }
 
 /// Reads a stored segment back. Its texts and strings are slices of `stored`.
-pub(super) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<Segment> {
+pub(in crate::store) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<Segment> {
     let facts = Facts::read(stored)?;
     let mut rest = Slices { rest: stored.slice(facts_bytes(stored).map_err(StoreError::Damaged)?..) };
     let description = rest.next(facts.description_bytes)?;
@@ -232,7 +232,7 @@ pub(super) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<Segment> {
 }
 
 /// The text of a stored segment.
-pub(super) fn text(stored: &[u8]) -> StoreResult<&str> {
+pub(in crate::store) fn text(stored: &[u8]) -> StoreResult<&str> {
     let facts = Facts::read(stored)?;
     let from = facts_bytes(stored).map_err(StoreError::Damaged)? + facts.description_bytes as usize;
     let text = stored.get(from..from + facts.text_bytes as usize);
