@@ -308,6 +308,21 @@ pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// A request that took longer is logged.
 pub const SLOW_REQUEST: Duration = Duration::from_secs(2);
 
+/// Longest part of a load of `runstream bench`.
+pub const BENCH_DURATION_MAX: Duration = Duration::from_secs(3_600);
+/// Its fastest load, events a second.
+pub const BENCH_RATE_MAX: f64 = 10_000_000.0;
+/// Steps of its ramp.
+pub const BENCH_RAMP_STEPS_MAX: u32 = 50;
+/// Bytes of an answer to a batch that it reads: what is longer is no answer of this interface.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Gaps of one run that it tells apart; a run with more of them is not looked at further.
+pub const BENCH_GAPS_MAX: usize = 10_000;
+/// Faults that it describes; further ones are counted.
+pub const BENCH_FINDINGS_MAX: usize = 10;
+/// Bytes of a password file.
+pub const PASSWORD_FILE_BYTES_MAX: u64 = 4 << 10;
+
 const _: () = {
     assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
     assert!(HEAD_TIMEOUT.as_millis() < IDLE_TIMEOUT.as_millis());

@@ -22,12 +22,23 @@ pub(super) fn report(arguments: &[&str]) -> (i32, Value) {
 
 #[test]
 fn one_command_measures_a_server_of_its_own_and_proves_that_it_kept_everything() {
-    let arguments = ["ingest", "--serve", "--sessions", "3", "--events-per-batch", "20", "--duration", "1s"];
+    let arguments = [
+        "ingest",
+        "--serve",
+        "--sessions",
+        "3",
+        "--events-per-batch",
+        "20",
+        "--duration",
+        "1s",
+        "--follow",
+        "2",
+    ];
     let (code, report) = report(&[&arguments[..], &["--tests", "30", "--failures", "50"]].concat());
     assert_eq!(code, 0, "{report:#}");
     let found = &report["verification"];
     assert_eq!(found["passed"], true, "{report:#}");
-    assert_eq!((&found["runs"], &found["liveCompared"]), (&3.into(), &1.into()), "{report:#}");
+    assert_eq!((&found["runs"], &found["liveCompared"]), (&3.into(), &2.into()), "{report:#}");
     let acknowledged = found["acknowledged"].as_u64().unwrap();
     assert_eq!(found["inOrder"], acknowledged);
     let step = &report["steps"][0];
@@ -58,6 +69,7 @@ fn what_makes_no_sense_is_named_and_nothing_is_started() {
         ),
         (&["live", "--email", "a@b.test", "--password-file", "absent.txt"], "absent.txt: No such file"),
         (&["live", "--serve", "--viewers", "0"], "1..=1000"),
+        (&["ingest", "--serve", "--svg", "curve.svg"], "give --saturate or --ramp"),
     ] {
         let (code, said, errors) = bench(arguments);
         assert_eq!((code, said.as_str()), (2, ""), "{arguments:?}: {errors}");

@@ -64,7 +64,7 @@ fn the_reports_shape_is_an_interface() {
     let batches = report["verification"]["acknowledged"].as_u64().unwrap() / 10;
     assert_eq!(live["receiptMs"]["count"], 2 * batches, "each viewer got each batch: {report:#}");
     assert!(live["lines"].as_u64().unwrap() >= 2 * batches * 10, "{live:#}");
-    assert_eq!(report["verification"]["liveCompared"], 2, "{report:#}");
+    assert_eq!(report["verification"]["liveCompared"], 4, "each viewer's text of each run: {report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,8 @@ async fn the_page_needs_nothing_else_and_shows_texts_as_texts() {
     let stub = Stub::start(Manners { break_at: Some((3, markup)), ..Manners::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.html").to_str().unwrap().to_owned();
-    let (asked, path) = (Arc::clone(&stub), file.clone());
+    let picture = folder.path().join("curve.svg").to_str().unwrap().to_owned();
+    let (asked, path, drawing) = (Arc::clone(&stub), file.clone(), picture.clone());
     let run = move || {
         let rest = [
             "--sessions",
@@ -90,6 +91,8 @@ async fn the_page_needs_nothing_else_and_shows_texts_as_texts() {
             "1000",
             "--html",
             &path,
+            "--svg",
+            &drawing,
         ];
         bench(&asked.arguments(&rest))
     };
@@ -113,6 +116,12 @@ async fn the_page_needs_nothing_else_and_shows_texts_as_texts() {
     ] {
         assert_eq!(page.contains(shown), shown != "events-per-batch", "{shown}");
     }
+    let picture = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && picture.contains("<style>"),
+        "{picture}"
+    );
+    assert_eq!((picture.matches("<circle").count(), picture.matches("</svg>").count()), (3, 1), "{picture}");
     // Somewhere where no file can be.
     let asked = Arc::clone(&stub);
     let run = move || bench(&asked.arguments(&["--duration", "200ms", "--html", "/dev/null/report.html"]));
@@ -139,4 +148,22 @@ async fn an_interrupt_ends_with_what_was_measured() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(130), "{said} {}", text(&output.stderr));
     assert!(said.contains("offered/s") && said.contains("interrupted"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_while_reading_back_ends_it_too() {
+    let stub = Stub::start(Manners { reads_hang: true, ..Manners::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let load = ["--sessions", "1", "--rate", "100", "--duration", "200ms", "--warm-up", "0"];
+    let arguments = [&["bench"], &stub.arguments(&load)[..]].concat();
+    let mut command = runstream(folder.path(), &arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    stub.read_from().await;
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let waiting = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let output = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{said} {}", text(&output.stderr));
+    assert!(said.contains("it was not read back") && !said.contains("verified"), "{said}");
 }

@@ -16,7 +16,7 @@ use runstream::domain::batch::TestStatus;
 use runstream::domain::text::{push_begin, push_chunk, push_end, utf16_len};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// What it does wrong with what it acknowledged, at the event of this number over all.
 #[derive(Debug, Clone, Copy)]
@@ -39,11 +39,13 @@ pub(super) struct Manners {
     pub(super) refuse: (u64, u64, u16),
     /// The batch whose answer is an internal error with this text.
     pub(super) break_at: Option<(u64, &'static str)>,
+    /// Whether what is stored is never told.
+    pub(super) reads_hang: bool,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { fault: None, work: None, stall: None, refuse: (0, 0, 429), break_at: None }
+        Self { fault: None, work: None, stall: None, refuse: (0, 0, 429), break_at: None, reads_hang: false }
     }
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Stub {
     manners: Manners,
     places: Semaphore,
     kept: Mutex<Kept>,
+    read: Notify,
 }
 
 impl Stub {
@@ -76,7 +79,7 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let places = Semaphore::new(manners.work.map_or(1, |(places, _)| places));
-        let stub = Arc::new(Self { url, manners, places, kept: Mutex::default() });
+        let stub = Arc::new(Self { url, manners, places, kept: Mutex::default(), read: Notify::new() });
         let server = Arc::clone(&stub);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -100,6 +103,11 @@ impl Stub {
         self.kept.lock().unwrap().arrivals.clone()
     }
 
+    /// Waits until somebody reads what is stored.
+    pub(super) async fn read_from(&self) {
+        self.read.notified().await;
+    }
+
     /// Arguments that lead `runstream bench` here.
     pub(super) fn arguments<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
         [&["ingest", "--url", &self.url, "--key", "pk_live_x", "--project", "69bd2a7f4c1e8830a5d7f912"], rest]
@@ -114,6 +122,11 @@ impl Stub {
             "/api/ingest/setup" => (201, self.open()),
             "/api/ingest/event" => self.take(body).await,
             "/api/ingest/teardown" => (200, json!({ "success": true, "data": {} })),
+            // The stream of a run is not what is stored.
+            path if self.manners.reads_hang && !path.contains("/live") => {
+                self.read.notify_one();
+                std::future::pending().await
+            }
             path => self.read(path),
         };
         let response = Response::builder().status(status).header("retry-after", "1");

@@ -11,12 +11,6 @@ use super::load::Shape;
 use super::mix::{LOG_BYTES, MixSettings};
 use crate::limits;
 
-/// Longest part of a load.
-const DURATION_MAX: Duration = Duration::from_secs(3_600);
-/// Fastest load, events a second.
-const RATE_MAX: f64 = 10_000_000.0;
-/// Steps of a ramp.
-const RAMP_STEPS_MAX: u32 = 50;
 /// Connections that are used if not said otherwise, sessions permitting.
 const CONNECTIONS_DEFAULT: u32 = 32;
 /// Measured time of a single load, and of each of several steps.
@@ -104,6 +98,9 @@ pub(super) struct OutputArgs {
     /// Write the report as one page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// Write the curve of latency over rate as one picture (with --saturate or --ramp).
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
 }
 
 /// Rising rates.
@@ -160,7 +157,10 @@ impl Plan {
     ///
     /// # Errors
     /// What does not fit together, in words.
-    pub(super) fn new(mix: &MixArgs, pace: &PaceArgs) -> Result<Self, String> {
+    pub(super) fn new(mix: &MixArgs, pace: &PaceArgs, output: &OutputArgs) -> Result<Self, String> {
+        if output.svg.is_some() && !pace.saturate && pace.ramp.is_none() {
+            return Err("--svg draws latency over rate: give --saturate or --ramp".into());
+        }
         let connections = mix.connections.unwrap_or_else(|| mix.sessions.min(CONNECTIONS_DEFAULT));
         if connections > mix.sessions {
             return Err(format!(
@@ -218,7 +218,7 @@ fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    number(text, 0.1, RATE_MAX)
+    number(text, 0.1, limits::BENCH_RATE_MAX)
 }
 
 fn p99(text: &str) -> Result<f64, String> {
@@ -230,8 +230,10 @@ fn ramp(text: &str) -> Result<Ramp, String> {
     let ((from, to), steps) = parts.ok_or("as 1000-20000/8: the first rate, the last, how many steps")?;
     let (from, to) = (rate(from)?, rate(to)?);
     match steps.parse() {
-        Ok(steps) if (2..=RAMP_STEPS_MAX).contains(&steps) && from < to => Ok(Ramp { from, to, steps }),
-        _ => Err(format!("rates have to rise, in 2 to {RAMP_STEPS_MAX} steps")),
+        Ok(steps) if (2..=limits::BENCH_RAMP_STEPS_MAX).contains(&steps) && from < to => {
+            Ok(Ramp { from, to, steps })
+        }
+        _ => Err(format!("rates have to rise, in 2 to {} steps", limits::BENCH_RAMP_STEPS_MAX)),
     }
 }
 
@@ -244,8 +246,11 @@ fn span(text: &str, least: Duration) -> Result<Duration, String> {
     };
     let seconds = digits.parse::<f64>().ok().map(|number| number * unit);
     let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    span.filter(|span| (least..=DURATION_MAX).contains(span)).ok_or_else(|| {
-        format!("seconds, or with a unit as 500ms, 30s, 2m; from {least:?} to {} s", DURATION_MAX.as_secs())
+    span.filter(|span| (least..=limits::BENCH_DURATION_MAX).contains(span)).ok_or_else(|| {
+        format!(
+            "seconds, or with a unit as 500ms, 30s, 2m; from {least:?} to {} s",
+            limits::BENCH_DURATION_MAX.as_secs()
+        )
     })
 }
 

@@ -7,9 +7,9 @@ use super::page::Escaped;
 use super::report::{Bar, StepReport};
 
 /// Size of a drawing, in its own units.
-const WIDTH: f64 = 760.0;
+pub(super) const WIDTH: f64 = 760.0;
 /// See [`WIDTH`].
-const HEIGHT: f64 = 300.0;
+pub(super) const HEIGHT: f64 = 300.0;
 /// Room for what stands beside the axes.
 const LEFT: f64 = 64.0;
 /// See [`LEFT`].

@@ -1,6 +1,7 @@
 //! `runstream bench ingest`: a load on the ingest endpoints, then the proof that it was kept.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +54,9 @@ pub(super) struct IngestArgs {
     target: TargetArgs,
     #[command(flatten)]
     mix: MixArgs,
+    /// Sessions whose live text is followed and compared with what is stored; each costs the server a stream.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    follow: u32,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -61,7 +65,7 @@ pub(super) struct IngestArgs {
 
 /// Runs it to its end.
 pub(super) async fn run(args: &IngestArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, BenchError> {
-    let plan = Plan::new(&args.mix, &args.pace).map_err(BenchError::Usage)?;
+    let plan = Plan::new(&args.mix, &args.pace, &args.output).map_err(BenchError::Usage)?;
     let target = Target::prepare(&args.target, Arc::clone(&clock)).await?;
     let report = measure(args, &plan, &target, clock.as_ref()).await;
     target.end().await;
@@ -78,7 +82,7 @@ async fn measure(
 ) -> Result<Report, BenchError> {
     let stop = stopped_by_interrupt();
     let progress = progress_bar(plan);
-    let opener = opener(plan, target, clock, &stop, !args.output.no_verify)?;
+    let opener = opener(plan, target, clock, &stop, if args.output.no_verify { 0 } else { args.follow })?;
     let started_at = IsoMs(clock.now_ms()).to_string();
     let mut load = Load::open(plan.shape, Arc::clone(&opener), &target.key, progress.clone(), None).await?;
     let is_stopped = || stop.load(Ordering::Relaxed);
@@ -87,7 +91,8 @@ async fn measure(
     let runs = load.close().await?;
     report.interrupted = is_stopped();
     if !args.output.no_verify && !report.interrupted {
-        report.verification = Some(verify(&opener, runs, |_task| None, &progress).await?);
+        report.verification = verify(&opener, runs, |_task| Vec::new(), &progress).await?;
+        report.interrupted = is_stopped();
     }
     progress.finish_and_clear();
     Ok(report)
@@ -99,7 +104,7 @@ pub(super) fn opener(
     target: &Target,
     clock: &dyn Clock,
     stop: &Stop,
-    follows: bool,
+    follows: u32,
 ) -> Result<Arc<Opener>, BenchError> {
     Ok(Arc::new(Opener {
         client: target.reporter()?,
@@ -158,9 +163,17 @@ pub(super) fn print(report: &Report, output: &OutputArgs) -> Result<(), BenchErr
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| BenchError::Write("the report".into(), error))?;
+    let write = |file: &Path, text: String| {
+        std::fs::write(file, text).map_err(|error| BenchError::Write(file.display().to_string(), error))
+    };
     if let Some(file) = &output.html {
-        let written = std::fs::write(file, page::page(report));
-        written.map_err(|error| BenchError::Write(file.display().to_string(), error))?;
+        write(file, page::page(report))?;
+    }
+    if let Some(file) = &output.svg {
+        let picture = page::picture(report).ok_or_else(|| {
+            BenchError::Unexpected("too few steps for a picture of latency over rate".into())
+        })?;
+        write(file, picture)?;
     }
     Ok(())
 }

@@ -28,14 +28,11 @@ use crate::clock::Clock;
 use crate::domain::time::IsoMs;
 use crate::limits;
 
-/// Bytes of a password file that are read.
-const PASSWORD_FILE_BYTES_MAX: u64 = 4 << 10;
-
 /// Measure how fast live text reaches viewers while a load runs.
 ///
 /// Viewers are Socket.IO connections over WebSocket that watch the whole organization. Measured is the time from a batch's
 /// acknowledgement to the frame with its last event, for each viewer. The load is that of `bench ingest` and is verified as
-/// there; what the first viewer saw of each run is compared with what is stored, where it missed nothing.
+/// there; what each viewer saw of each run is compared with what is stored, where it missed nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The live channel takes a sign-in, not a key: give --email and a password, or a token. The account has to be of the key's
@@ -77,7 +74,7 @@ pub(super) struct LiveArgs {
 
 /// Runs it to its end.
 pub(super) async fn run(args: &LiveArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, BenchError> {
-    let plan = Plan::new(&args.mix, &args.pace).map_err(BenchError::Usage)?;
+    let plan = Plan::new(&args.mix, &args.pace, &args.output).map_err(BenchError::Usage)?;
     let sign_in = SignIn::of(args)?;
     let target = Target::prepare(&args.target, Arc::clone(&clock)).await?;
     let report = measure(args, &plan, &sign_in, &target, clock.as_ref()).await;
@@ -112,7 +109,7 @@ impl SignIn {
                 let unreadable =
                     |error: std::io::Error| BenchError::Usage(format!("{}: {error}", file.display()));
                 let length = std::fs::metadata(file).map_err(unreadable)?.len();
-                if length > PASSWORD_FILE_BYTES_MAX {
+                if length > limits::PASSWORD_FILE_BYTES_MAX {
                     return Err(BenchError::Usage(format!("{}: too long for a password", file.display())));
                 }
                 let text = std::fs::read_to_string(file).map_err(unreadable)?;
@@ -153,7 +150,7 @@ async fn measure(
     let token = sign_in.token(target, &stop).await?;
     let progress = progress_bar(plan);
     let acks = Arc::new(Acks::default());
-    let opener = opener(plan, target, clock, &stop, false)?;
+    let opener = opener(plan, target, clock, &stop, 0)?;
     let started_at = IsoMs(clock.now_ms()).to_string();
     progress.set_message("viewers sign in");
     let audience = Audience::seat(args.viewers, &target.client, &token, &opener.mix, &acks).await?;
@@ -171,8 +168,9 @@ async fn measure(
     report.generator_was_bottleneck |= cpu > BOTTLENECK_CPU;
     report.interrupted = is_stopped();
     if !args.output.no_verify && !report.interrupted {
-        let mut first = seen.drain(..).next().unwrap_or_else(Seen::new);
-        report.verification = Some(verify(&opener, runs, |task| first.followed(task), &progress).await?);
+        let followed = |task: &str| seen.iter_mut().filter_map(|viewer| viewer.followed(task)).collect();
+        report.verification = verify(&opener, runs, followed, &progress).await?;
+        report.interrupted = is_stopped();
     }
     progress.finish_and_clear();
     Ok(report)

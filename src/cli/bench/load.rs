@@ -83,11 +83,10 @@ impl Load {
         progress.set_message("opening runs");
         let mut sessions = Vec::new();
         for index in 0..shape.sessions {
-            let run = opener
-                .open(index == 0)
-                .await
-                .map_err(|error| BenchError::Unexpected(error.to_string()))??;
-            sessions.push(Session::new(run, Arc::clone(&opener), Arc::clone(&finished), index == 0));
+            let followed = index < opener.follows;
+            let run =
+                opener.open(followed).await.map_err(|error| BenchError::Unexpected(error.to_string()))??;
+            sessions.push(Session::new(run, Arc::clone(&opener), Arc::clone(&finished), followed));
         }
         let mut shares: Vec<Vec<Session>> = (0..shape.connections).map(|_| Vec::new()).collect();
         let count = shares.len().max(1);

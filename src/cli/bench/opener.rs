@@ -71,8 +71,8 @@ pub(super) struct Opener {
     pub(super) runtime: Handle,
     /// Told when to hurry.
     pub(super) stop: Stop,
-    /// Whether the live text of a session's runs is followed.
-    pub(super) follows: bool,
+    /// The live text of the runs of so many sessions, the first ones, is followed.
+    pub(super) follows: u32,
     /// Runs opened so far.
     pub(super) opened: AtomicU32,
 }
@@ -95,7 +95,7 @@ impl Opener {
                 text.ok_or_else(|| BenchError::Unexpected(format!("setup's answer without {name}")))
             };
             let mut run = Run::new(number, text("/data/sessionId")?, text("/data/taskId")?);
-            if followed && opener.follows {
+            if followed {
                 run.followed = Some(Follower::start(opener.client.clone(), run.task.clone()));
             }
             Ok(run)

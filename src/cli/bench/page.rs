@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display};
 
-use super::chart::{curve, histogram};
+use super::chart::{HEIGHT, WIDTH, curve, histogram};
 use super::numbers::shown_rate;
 use super::report::{Report, StepReport};
 use super::table;
@@ -72,6 +72,17 @@ fn chart(title: &str, drawn: Option<String>) -> String {
 fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
     let items: String = items.map(|item| format!("<li>{}</li>\n", Escaped(item))).collect();
     format!("<ul>\n{items}</ul>\n")
+}
+
+/// The curve of latency over rate as a picture that needs no page; `None` for loads without several rates.
+pub(super) fn picture(report: &Report) -> Option<String> {
+    let drawn = curve(&report.steps, report.settings.p99_ms)?;
+    // What the page gives to its drawings, they take along.
+    let opening = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\"");
+    let drawn = drawn.replacen("<svg", &opening, 1);
+    let (head, rest) = drawn.split_once('\n')?;
+    let ground = "<rect width=\"100%\" height=\"100%\" style=\"fill: var(--paper)\"/>";
+    Some(format!("{head}\n<style>\n{STYLE}</style>\n{ground}\n{rest}"))
 }
 
 /// The outcome in large letters.

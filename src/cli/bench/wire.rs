@@ -15,8 +15,6 @@ use super::BenchError;
 use crate::cli::client::Client;
 use crate::limits;
 
-/// Bytes of an answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Pause before a refused batch is sent again if the server does not say.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -125,7 +123,7 @@ impl Wire {
 async fn judge(response: Response<Incoming>) -> Outcome {
     let (parts, body) = response.into_parts();
     let status = parts.status;
-    let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+    let body = match Limited::new(body, limits::BENCH_ANSWER_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return Outcome::Uncertain(format!("the answer broke off: {error}")),
     };

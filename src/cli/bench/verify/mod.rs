@@ -7,7 +7,8 @@ mod results;
 mod text;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use indicatif::ProgressBar;
@@ -21,13 +22,15 @@ use super::follow::{Digest, Followed};
 use super::ledger::Run;
 use super::mix::Mix;
 use super::opener::{Opener, patiently, succeeded};
+use super::pace::Stop;
+use crate::limits;
 
 /// UTF-16 units of log text asked for at once.
 const TEXT_PAGE: u64 = 512 << 10;
 /// Results asked for at once.
 const RESULTS_PAGE: usize = 1_000;
-/// Faults that are described; further ones are counted.
-const FINDINGS_MAX: usize = 10;
+/// How soon an interrupt is seen.
+const STOP_SEEN_AFTER: Duration = Duration::from_millis(100);
 
 /// What reading back found. A fault of any kind is a failed run.
 #[derive(Debug, Default, Serialize)]
@@ -57,7 +60,7 @@ pub(super) struct Verification {
     pub(super) reports_wrong: u64,
     /// Runs that have no completeness report: the server knows none.
     pub(super) reports_absent: u64,
-    /// Runs whose live text was compared with the stored text.
+    /// Comparisons of live text with stored text: one for each run and each who watched it.
     pub(super) live_compared: u64,
     /// Of these, those that differ, or whose live text broke off.
     pub(super) live_wrong: u64,
@@ -72,7 +75,7 @@ pub(super) struct Verification {
 impl Verification {
     /// Describes a fault, if there is room.
     fn find(&mut self, run: &Run, what: impl Into<String>) {
-        if self.findings.len() < FINDINGS_MAX {
+        if self.findings.len() < limits::BENCH_FINDINGS_MAX {
             self.findings.push(format!("run {}: {}", run.task, what.into()));
         }
     }
@@ -88,52 +91,66 @@ impl Verification {
     }
 }
 
-/// Reads back `runs`, which have ended. `live` gives what a viewer saw of a run, where one watched.
+/// Reads back `runs`, which have ended. `live` gives what each viewer saw of a run. `None` if it was interrupted: what
+/// was not looked at is not proved.
 ///
 /// # Errors
 /// If the server cannot be read.
 pub(super) async fn verify(
     opener: &Arc<Opener>,
     runs: Vec<Run>,
-    mut live: impl FnMut(&str) -> Option<Followed>,
+    mut live: impl FnMut(&str) -> Vec<Followed>,
     progress: &ProgressBar,
-) -> Result<Verification, BenchError> {
+) -> Result<Option<Verification>, BenchError> {
     let begun = Instant::now();
     let mut found = Verification::default();
     let reader = Reader { opener, mix: &opener.mix };
     let count = runs.len();
     for (index, mut run) in runs.into_iter().enumerate() {
         progress.set_message(format!("reading back run {} of {count}", index + 1));
-        let stored = reader.text(&run, &mut found).await?;
-        reader.results(&run, &mut found).await?;
-        reader.report(&run, &mut found).await?;
-        let followed = match run.followed.take() {
-            Some(follower) => Some(follower.seen(stored.units).await),
-            None => live(&run.task),
+        let follower = run.followed.take();
+        let read = async {
+            let stored = reader.run(&run, &mut found).await?;
+            let mut followed = live(&run.task);
+            if let Some(follower) = follower {
+                followed.push(follower.seen(stored.units).await);
+            }
+            compare_live(&run, &stored, &followed, &mut found);
+            Ok::<_, BenchError>(())
         };
-        compare_live(&run, &stored, followed, &mut found);
+        tokio::select! {
+            read = read => read?,
+            () = stopped(&opener.stop) => return Ok(None),
+        }
         found.runs += 1;
     }
     found.passed = found.faults() == 0;
     found.seconds = begun.elapsed().as_secs_f64();
-    Ok(found)
+    Ok(Some(found))
 }
 
-fn compare_live(run: &Run, stored: &Digest, followed: Option<Followed>, found: &mut Verification) {
-    match followed {
-        None | Some(Followed::NotOffered) => {}
-        Some(Followed::Whole(seen)) => {
-            found.live_compared += 1;
-            if *seen != *stored {
+/// Resolves when the bench is told to hurry.
+async fn stopped(stop: &Stop) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(STOP_SEEN_AFTER).await;
+    }
+}
+
+fn compare_live(run: &Run, stored: &Digest, followed: &[Followed], found: &mut Verification) {
+    for followed in followed {
+        match followed {
+            Followed::NotOffered => continue,
+            Followed::Whole(seen) if **seen == *stored => {}
+            Followed::Whole(seen) => {
                 found.live_wrong += 1;
                 found.find(run, format!("live text ({seen:?}) differs from stored text ({stored:?})"));
             }
+            Followed::Broken(reason) => {
+                found.live_wrong += 1;
+                found.find(run, format!("live text: {reason}"));
+            }
         }
-        Some(Followed::Broken(reason)) => {
-            found.live_compared += 1;
-            found.live_wrong += 1;
-            found.find(run, format!("live text: {reason}"));
-        }
+        found.live_compared += 1;
     }
 }
 
@@ -143,6 +160,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Checks all that is stored of a run; returns the digest of its log.
+    async fn run(&self, run: &Run, found: &mut Verification) -> Result<Digest, BenchError> {
+        let stored = self.text(run, found).await?;
+        self.results(run, found).await?;
+        self.report(run, found).await?;
+        Ok(stored)
+    }
+
     /// Checks a run's log; returns its digest.
     async fn text(&self, run: &Run, found: &mut Verification) -> Result<Digest, BenchError> {
         let mut check = TextCheck::new(self.mix, run);

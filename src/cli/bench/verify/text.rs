@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::Verification;
 use crate::cli::bench::ledger::Run;
 use crate::cli::bench::mix::{Id, Kind, Mix};
-
-/// Gaps of one run that are told apart; a run with more of them is not looked at further.
-const GAPS_MAX: usize = 10_000;
+use crate::limits;
 
 /// The state of one run's check.
 pub(super) struct TextCheck<'a> {
@@ -82,7 +80,7 @@ impl<'a> TextCheck<'a> {
         found.wrong += wrong;
         found.uncertain_stored += uncertain_stored;
         found.findings.extend(findings);
-        found.findings.truncate(super::FINDINGS_MAX);
+        found.findings.truncate(limits::BENCH_FINDINGS_MAX);
     }
 
     fn advance(&mut self, is_last: bool) {
@@ -108,7 +106,7 @@ impl<'a> TextCheck<'a> {
             };
             at += line.len();
             self.judge(&line);
-            if self.gaps.len() > GAPS_MAX {
+            if self.gaps.len() > limits::BENCH_GAPS_MAX {
                 self.found.find(self.run, "too many gaps to tell them apart");
                 at = self.rest.len();
             }
