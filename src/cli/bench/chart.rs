@@ -15,9 +15,9 @@ const LEFT: f64 = 64.0;
 /// See [`LEFT`].
 const BOTTOM: f64 = 44.0;
 /// See [`LEFT`].
-const TOP: f64 = 14.0;
+const TOP: f64 = 26.0;
 /// See [`LEFT`].
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
 
 /// Latencies over an axis of powers.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +79,14 @@ impl Drawing {
              <line class=\"axis\" x1=\"{LEFT}\" y1=\"{TOP}\" x2=\"{LEFT}\" y2=\"{base}\"/>\n\
              <line class=\"axis\" x1=\"{LEFT}\" y1=\"{base}\" x2=\"{right}\" y2=\"{base}\"/>\n\
              <text x=\"{right}\" y=\"{below_y}\" text-anchor=\"end\">{}</text>\n\
-             <text x=\"4\" y=\"{TOP}\">{}</text>\n",
+             <text x=\"{LEFT}\" y=\"{above}\" text-anchor=\"middle\">{}</text>\n",
             Escaped(label),
             Escaped(below),
             Escaped(beside),
             base = up(0.0),
             right = WIDTH - RIGHT,
             below_y = HEIGHT - 6.0,
+            above = TOP - 12.0,
         );
         Self { svg }
     }
@@ -183,7 +184,7 @@ pub(super) fn histogram(bars: &[Bar], p99_ms: f64) -> Option<String> {
     let mut drawing = Drawing::new(
         "Histogram of latencies",
         "latency, up to; marked: beyond the 99th percentile",
-        "batches",
+        "batches, logarithmic",
     );
     let share = |index: usize| per(index, bars.len());
     for (index, bar) in bars.iter().enumerate() {
