@@ -163,8 +163,10 @@ async fn what_a_store_does_not_own_up_to_is_told_once_it_is_known() {
         let runs = story(&rig, seed).await;
         let store = &rig.store;
         let stored = async || store.feed_head(rig.org).await.unwrap();
-        rig.until(|| async { rig.windows().await.last().map(|window| window.upto) == Some(stored().await) })
-            .await;
+        rig.until(|| async {
+            rig.windows_so_far().await.last().map(|window| window.upto) == Some(stored().await)
+        })
+        .await;
         let sealed = rig.windows().await;
         let mut dashboard = Dashboard::default();
         sealed.iter().for_each(|window| dashboard.take(window));
@@ -186,7 +188,7 @@ async fn a_forgotten_number_is_looked_up_and_holds_up_what_comes_after() {
     let feed = rig.engine.deps.feed(rig.org);
     let (stored, void) = (feed.reserve().await.unwrap(), feed.reserve().await.unwrap());
     let run = rig.open().await;
-    assert!(rig.windows().await.is_empty(), "two numbers below are undecided");
+    assert!(rig.windows_so_far().await.is_empty(), "two numbers below are undecided");
     assert_eq!(rig.engine.head(rig.org).await.unwrap().sealed, 0);
     let execution = super::fixtures::execution();
     let execution = crate::domain::execution::Execution { org: rig.org, ..execution };
@@ -199,7 +201,7 @@ async fn a_forgotten_number_is_looked_up_and_holds_up_what_comes_after() {
     opened.session.id = opened.execution.ingest.session;
     rig.store.open_run(opened.clone()).await.unwrap();
     drop((stored, void));
-    rig.until(|| async { rig.windows().await.last().is_some_and(|window| window.upto == 3) }).await;
+    rig.until(|| async { rig.windows_so_far().await.last().is_some_and(|window| window.upto == 3) }).await;
     let told = rig.frames().await;
     let tasks: Vec<_> = told
         .iter()

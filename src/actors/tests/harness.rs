@@ -190,17 +190,24 @@ impl Rig {
         panic!("it did not happen");
     }
 
-    /// What viewers were sent so far.
+    /// What viewers were sent of everything that was acknowledged: whoever sent something has the answer a moment before
+    /// the feed knows, which on a busy machine is a long moment.
     pub(super) async fn windows(&self) -> Vec<Arc<Window>> {
         let feed = self.engine.deps.feed(self.org);
-        // Whoever sent something has the answer a moment before the feed knows.
-        for _ in 0..100 {
-            if !feed.is_undecided() {
-                break;
+        let decided = async {
+            while feed.is_undecided() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        feed.flush().await;
+        };
+        tokio::time::timeout(Duration::from_secs(20), decided)
+            .await
+            .expect("the feed learns what became of it");
+        self.windows_so_far().await
+    }
+
+    /// What viewers were sent until now.
+    pub(super) async fn windows_so_far(&self) -> Vec<Arc<Window>> {
+        self.engine.deps.feed(self.org).flush().await;
         self.viewer.windows.lock().unwrap().clone()
     }
 
