@@ -16,6 +16,7 @@ mod ingest;
 mod live;
 mod measure;
 mod memory;
+mod ownership;
 mod playwright;
 mod power;
 mod server;
