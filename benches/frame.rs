@@ -67,7 +67,10 @@ fn merging(criterion: &mut Criterion) {
     let task = TaskId::from("ingest-1774000000123-b1d6c0f2");
     let mut group = criterion.benchmark_group("feed");
     for pieces in [1, 20, 200] {
-        group.throughput(Throughput::Elements(pieces as u64));
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: pieces as u64,
+            bytes: (pieces * LINE.len()) as u64,
+        });
         for (name, watched) in [("watched", true), ("unwatched", false)] {
             let Ok(data) = tempfile::tempdir() else { return };
             let feed = feed(&runtime, data.path(), watched);

@@ -158,7 +158,7 @@ fn append(criterion: &mut Criterion) {
         let data = tempfile::tempdir().expect("a temporary folder");
         let store = open(&runtime, data.path());
         let before = store.journal_counts();
-        group.throughput(Throughput::Elements(1));
+        group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: TEXT_BYTES as u64 });
         group.bench_function(format!("{callers}_callers"), |bencher| {
             bencher.iter_custom(|appends| {
                 let each = appends.div_ceil(callers);

@@ -9,6 +9,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use runstream::domain::batch::TestStatus;
+use runstream::domain::text::{push_begin, push_chunk, push_end};
 use runstream::ingest::parse;
 use serde_json::{Value, json};
 
@@ -66,5 +68,32 @@ fn escapes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsing, escapes);
+/// The log text of events: a line of a chunk, the line of a begin, those of a failed end.
+fn rendering(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("render");
+    let chunk = "\u{1b}[2mapi\u{1b}[22m \u{1b}[36mGET\u{1b}[39m /cart/items?sku=TEE-001 200 12.4 ms";
+    let title = " › chromium › cart.spec.ts › cart › adds an item and shows the new total";
+    let error = "Error: \u{1b}[2mexpect(\u{1b}[22mreceived\u{1b}[2m).toBe(\u{1b}[22mexpected)\n  12 | await";
+    let mut bench = |name: &str, push: &dyn Fn(&mut String)| {
+        let mut log = String::new();
+        push(&mut log);
+        group.throughput(Throughput::Bytes(log.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                log.clear();
+                push(&mut log);
+                black_box(log.len())
+            });
+        });
+    };
+    bench("log", &|log| push_chunk(log, black_box(chunk), false));
+    bench("begin", &|log| push_begin(log, black_box(title)));
+    let failed = TestStatus::Failed;
+    bench("failed_end", &|log| {
+        push_end(log, failed, black_box("8c1f0a7be2d94c30aa11"), 4_211, black_box(error))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, parsing, escapes, rendering);
 criterion_main!(benches);

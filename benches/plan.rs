@@ -85,7 +85,9 @@ fn batch(session: SessionId, events: u32, n: u64) -> SegmentBatch {
 fn plan(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan");
     for events in [1, 10, 100] {
-        group.throughput(Throughput::Elements(events.into()));
+        let taken = batch(SessionId::generate(), events, 0).batch;
+        let bytes = (taken.strings.len() + taken.text.len()) as u64;
+        group.throughput(Throughput::ElementsAndBytes { elements: events.into(), bytes });
         group.bench_function(BenchmarkId::new("recognise+apply", events), |bencher| {
             let execution = execution();
             let session = execution.ingest.session;
