@@ -1,7 +1,7 @@
 //! The shared append-only log: everything that is acknowledged about runs is here first.
 //!
-//! A record is put into the [`queue`] from any thread; the [`writer`]'s thread takes all that has gathered, writes it
-//! with one call and one sync, and wakes everyone at once. [`frame`] is what is on the disk, [`scan`] and [`recovery`]
+//! A record is put into the [`queue`] from any thread; when [`gather`] says so, the [`writer`]'s thread takes all that is
+//! there, writes it with one call and one sync, and wakes everyone at once. [`frame`] is what is on the disk, [`scan`] and [`recovery`]
 //! read it back at start, [`file`] reads single records. The journal knows runs only as names on its records.
 //!
 //! Copies of a batch's text on the way: one, from the batch into the group's buffer (the write itself is the kernel's).
@@ -9,6 +9,7 @@
 
 mod file;
 mod frame;
+mod gather;
 mod queue;
 mod recovery;
 mod scan;
@@ -21,6 +22,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use tokio::runtime::Handle;
+
 pub(crate) use file::Place;
 pub(crate) use frame::{Key, Kind};
 pub(crate) use queue::Record;
@@ -29,6 +32,7 @@ pub(crate) use recovery::{Event, Reach};
 pub use settings::JournalSettings;
 
 use file::{Files, path_of};
+use gather::Gather;
 use queue::{Queue, Waiter};
 use writer::{Counters, Shared, Writer};
 
@@ -88,7 +92,13 @@ impl Journal {
     /// Hands a record to the writer. Never waits. Its `done` is called in a task of the runtime the journal was opened
     /// in, if there is one and it still runs.
     pub(crate) fn append(&self, record: Record) {
-        self.shared.queue.put(record, Waiter::Task);
+        if self.shared.queue.put(record, Waiter::Task) {
+            let gather = Gather::new(&self.shared);
+            // Without a runtime there is nothing to wait for.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(gather.run());
+            }
+        }
     }
 
     /// Appends a record that stays until it is released, and waits for it. Blocks.

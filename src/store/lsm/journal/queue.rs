@@ -1,5 +1,6 @@
 //! What waits to be written. Callers put records in from async threads and never wait here; the writer takes all that
-//! has gathered at once. The bound is not here: a record carries the byte permit of its batch.
+//! has gathered at once, when a [`super::gather`] says so, or at once if a thread waits. The bound is not here: a record
+//! carries the byte permit of its batch.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -61,53 +62,99 @@ pub(crate) struct Queue {
 struct State {
     records: VecDeque<(Record, Waiter)>,
     closed: Option<String>,
+    /// Whether the writer is to take what is there.
+    released: bool,
+    /// Whether somebody is going to release it.
+    gathering: bool,
+    /// Whether the writer writes, and what comes meanwhile waits for it.
+    writing: bool,
     /// Whether the writer sleeps: only then does it have to be woken, which costs a call to the system.
     asleep: bool,
 }
 
 impl Queue {
-    /// Hands a record to the writer, or back to its waiter if there is none any more.
-    pub(crate) fn put(&self, record: Record, waiter: Waiter) {
+    /// Hands a record to the writer, or back to its waiter if there is none any more. If it is the first of a group,
+    /// `true`: whoever put it there must see to it that [`Queue::release`] is called.
+    pub(crate) fn put(&self, record: Record, waiter: Waiter) -> bool {
         let mut state = self.lock();
-        match state.closed.clone() {
-            None => {
-                state.records.push_back((record, waiter));
-                let wake = std::mem::take(&mut state.asleep);
-                drop(state);
-                if wake {
-                    self.changed.notify_one();
-                }
-            }
-            Some(reason) => {
-                drop(state);
-                (record.done)(Err(StoreError::Unavailable(reason)));
-            }
+        if let Some(reason) = state.closed.clone() {
+            drop(state);
+            (record.done)(Err(StoreError::Unavailable(reason)));
+            return false;
         }
+        state.records.push_back((record, waiter));
+        if waiter == Waiter::Thread {
+            self.let_go(state);
+            return false;
+        }
+        let begins = !state.released && !state.gathering && !state.writing;
+        state.gathering |= begins;
+        begins
+    }
+
+    /// How many records wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().records.len()
+    }
+
+    /// Lets the writer take what is there.
+    pub(crate) fn release(&self) {
+        let mut state = self.lock();
+        state.gathering = false;
+        if !state.records.is_empty() {
+            self.let_go(state);
+        }
+    }
+
+    fn let_go(&self, mut state: MutexGuard<'_, State>) {
+        state.released = true;
+        let wake = std::mem::take(&mut state.asleep);
+        drop(state);
+        if wake {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The writer has written what it took. If something else has come meanwhile, `true`: as with [`Queue::put`].
+    pub(crate) fn written(&self) -> bool {
+        let mut state = self.lock();
+        state.writing = false;
+        let begins = !state.records.is_empty() && !state.released && !state.gathering;
+        state.gathering |= begins;
+        begins
     }
 
     /// Waits for work; without a limit if `patience` is `None`. At most about `bytes_max`, at least one record.
     pub(crate) fn take(&self, patience: Option<Duration>, bytes_max: usize) -> Work {
         let mut state = self.lock();
-        while state.records.is_empty() {
+        while state.records.is_empty() || !state.released {
             if state.closed.is_some() {
-                return Work::Ended;
+                if state.records.is_empty() {
+                    return Work::Ended;
+                }
+                break;
             }
             state.asleep = true;
             state = match patience {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
-                    let (state, waited) =
+                    let (mut state, waited) =
                         self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-                    if waited.timed_out() && state.records.is_empty() && state.closed.is_none() {
-                        return Work::Idle;
+                    if waited.timed_out() && state.closed.is_none() {
+                        if state.records.is_empty() {
+                            return Work::Idle;
+                        }
+                        // Who was to release them cannot: its runtime stands still.
+                        state.released = true;
                     }
                     state
                 }
             };
         }
         state.asleep = false;
+        state.writing = true;
         let mut bytes = 0;
-        let mut group = Vec::new();
+        let mut group = Vec::with_capacity(state.records.len());
         while let Some((record, _)) = state.records.front() {
             bytes += record.payload_bytes();
             if bytes > bytes_max && !group.is_empty() {
@@ -115,6 +162,8 @@ impl Queue {
             }
             group.extend(state.records.pop_front());
         }
+        // What does not fit goes next, without waiting for more.
+        state.released = !state.records.is_empty();
         Work::Write(group)
     }
 

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::file::{CreateError, Files, JournalFile, Place};
 use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, push_frame, saturated};
+use super::gather::Gather;
 use super::queue::{Done, Queue, Record, Waiter, Work};
 use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
 use crate::fs::Fs;
@@ -39,6 +40,8 @@ pub(crate) struct Counters {
     pub(crate) syncs: AtomicU64,
     pub(crate) records: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    /// How long the last write and sync took, microseconds.
+    pub(crate) last_sync_us: AtomicU64,
 }
 
 /// What the writer shares with the journal's handle.
@@ -135,6 +138,9 @@ impl Writer {
     /// Runs until the queue is closed and empty, then seals the file.
     pub(crate) fn run(mut self) {
         let alarm = Alarm(Arc::clone(&self.shared));
+        // Who is refused is told from here, and may have something to start for that.
+        let runtime = self.runtime.clone();
+        let _entered = runtime.as_ref().map(Handle::enter);
         if let Err(Broken(reason)) = self.work() {
             self.shared.failure.fail(&reason);
             for (done, _) in self.threads.drain(..).chain(self.tasks.drain(..)) {
@@ -181,7 +187,7 @@ impl Writer {
                 }
             }
         }
-        self.flush()?;
+        self.flush(true)?;
         if self.active.as_ref().is_some_and(|active| u64::from(active.position) > active.capacity / 2) {
             // Ahead of need, so that no batch waits for it and a full disk is known early.
             self.prepare_spare()?;
@@ -228,9 +234,13 @@ impl Writer {
         Ok(Place { file: active.file.head.number, position, bytes: saturated(payload_bytes) })
     }
 
-    /// Writes what is laid out, syncs it and wakes who waits for it.
-    fn flush(&mut self) -> Result<(), Broken> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+    /// Writes what is laid out, syncs it and wakes who waits for it. `ends_group` says that nothing more of the group that
+    /// was taken is to be laid out.
+    fn flush(&mut self, ends_group: bool) -> Result<(), Broken> {
+        let Some(active) = &mut self.active else {
+            self.hand_over(None, ends_group);
+            return Ok(());
+        };
         let records = self.threads.len() + self.tasks.len();
         if !self.buffer.is_empty() {
             let bytes = self.buffer.len() as u64;
@@ -242,7 +252,8 @@ impl Writer {
                 .write_all_at(&self.buffer, start)
                 .map_err(|error| Broken::new("write", &error))?;
             active.file.file.sync_data().map_err(|error| Broken::new("sync", &error))?;
-            metrics::histogram!(JOURNAL_SYNC_SECONDS).record(began.elapsed().as_secs_f64());
+            let took = began.elapsed();
+            metrics::histogram!(JOURNAL_SYNC_SECONDS).record(took.as_secs_f64());
             metrics::histogram!(JOURNAL_SYNC_RECORDS).record(f64::from(saturated(records)));
             metrics::counter!(JOURNAL_WRITTEN_BYTES).increment(bytes);
             active.synced = active.position;
@@ -251,6 +262,8 @@ impl Writer {
             counters.syncs.fetch_add(1, Ordering::Relaxed);
             counters.records.fetch_add(records as u64, Ordering::Relaxed);
             counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            counters.last_sync_us.store(took_us, Ordering::Relaxed);
         }
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
@@ -259,12 +272,27 @@ impl Writer {
         }
         let durable = |waiting| Durable { file: Arc::clone(&active.file), waiting };
         let tasks = durable(std::mem::take(&mut self.tasks));
-        match &self.runtime {
-            Some(runtime) if tasks.waiting.len() > 1 => drop(runtime.spawn(async move { drop(tasks) })),
-            _ => drop(tasks),
-        }
-        drop(durable(std::mem::take(&mut self.threads)));
+        let threads = durable(std::mem::take(&mut self.threads));
+        self.hand_over(Some(tasks), ends_group);
+        drop(threads);
         Ok(())
+    }
+
+    /// Has the tasks told, and the next group gathered if something has come meanwhile.
+    fn hand_over(&self, tasks: Option<Durable>, ends_group: bool) {
+        let tasks = tasks.filter(|tasks| !tasks.waiting.is_empty());
+        let gather = (ends_group && self.shared.queue.written()).then(|| Gather::new(&self.shared));
+        if tasks.is_none() && gather.is_none() {
+            return;
+        }
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move {
+                drop(tasks);
+                if let Some(gather) = gather {
+                    gather.run().await;
+                }
+            });
+        }
     }
 
     /// Completes the active file and goes on in a new one with room for `needed` bytes of frames.
@@ -285,7 +313,7 @@ impl Writer {
                 Trouble::Refused(StoreError::Full(format!("no room for a long record: {error}")))
             })?;
         }
-        self.flush()?;
+        self.flush(false)?;
         self.seal()?;
         if let Some(file) = self.spare.take() {
             let position = saturated(HEAD_BYTES);
