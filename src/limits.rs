@@ -240,6 +240,8 @@ pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of an API key that is looked at; ours have 56.
 pub const API_KEY_BYTES_MAX: usize = 512;
+/// API keys whose hash is remembered, so that it need not be computed for each request.
+pub const KEY_HASHES_KEPT: usize = 256;
 /// A key's use is written down at most this often.
 pub const KEY_USE_MARK_INTERVAL: Duration = Duration::from_secs(60);
 /// Key uses that wait to be written down; further ones are not.

@@ -122,7 +122,12 @@ impl Access {
         if text.len() > API_KEY_BYTES_MAX {
             return Err(invalid_key());
         }
-        let Some(key) = self.known_key(&self.inner.keys.hash(text)).await? else { return Err(invalid_key()) };
+        let recalled = self.inner.keys.recall(text);
+        let hash = recalled.unwrap_or_else(|| self.inner.keys.hash(text));
+        let Some(key) = self.known_key(&hash).await? else { return Err(invalid_key()) };
+        if recalled.is_none() {
+            self.inner.keys.remember(text, hash);
+        }
         let role = self.role_through(key.org, key.owner, key.created_ms).await?.ok_or_else(invalid_key)?;
         self.mark_use(&key);
         Ok(Caller { org: key.org, user: key.owner, role, credential: Credential::Key(key.id) })

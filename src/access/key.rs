@@ -2,12 +2,16 @@
 //! Source: API reference, identity 2.2.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use super::secrets::{Secret, to_hex};
 use crate::domain::account::KeyHash;
+use crate::limits::KEY_HASHES_KEPT;
 
 /// Random bytes of a key.
 const RANDOM_BYTES: usize = 24;
@@ -38,12 +42,44 @@ impl fmt::Debug for NewKey {
 pub(super) struct KeyHasher {
     /// The state after the secret; each hash starts from a copy.
     keyed: Hmac<Sha256>,
+    /// Hashes of keys that are in use: a key comes with every request, and hashing it anew costs as much as parsing a
+    /// small body. That a hash is remembered says nothing of its key being valid.
+    remembered: Box<[Mutex<Option<Remembered>>]>,
+    placement: RandomState,
+}
+
+/// A key's text and its hash.
+struct Remembered {
+    text: Box<[u8]>,
+    hash: KeyHash,
 }
 
 impl KeyHasher {
     pub(super) fn new(secret: &Secret) -> Self {
-        let keyed = Hmac::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-        Self { keyed }
+        Self::of(Hmac::new_from_slice(secret.expose()).expect("HMAC takes keys of any length"))
+    }
+
+    fn of(keyed: Hmac<Sha256>) -> Self {
+        let remembered = (0..KEY_HASHES_KEPT).map(|_| Mutex::default()).collect();
+        Self { keyed, remembered, placement: RandomState::new() }
+    }
+
+    /// The keyed hash of a key's text, if it is remembered.
+    pub(super) fn recall(&self, text: &[u8]) -> Option<KeyHash> {
+        let place = self.place(text)?;
+        place.as_ref().filter(|known| bool::from(known.text.ct_eq(text))).map(|known| known.hash)
+    }
+
+    /// Remembers the hash of a key that is in use.
+    pub(super) fn remember(&self, text: &[u8], hash: KeyHash) {
+        if let Some(mut place) = self.place(text) {
+            *place = Some(Remembered { text: text.into(), hash });
+        }
+    }
+
+    fn place(&self, text: &[u8]) -> Option<MutexGuard<'_, Option<Remembered>>> {
+        let at = usize::try_from(self.placement.hash_one(text) % (KEY_HASHES_KEPT as u64)).ok()?;
+        self.remembered.get(at).map(|place| place.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The keyed hash of a key's text.
@@ -78,10 +114,28 @@ mod tests {
     }
 
     #[test]
+    fn a_remembered_hash_is_that_of_its_key_only() {
+        let hasher = KeyHasher::new(&Secret::generate());
+        // More keys than places: some take the place of others.
+        let keys: Vec<_> = (0..2 * KEY_HASHES_KEPT).map(|_| hasher.generate()).collect();
+        for key in &keys {
+            let text = key.text.as_bytes();
+            assert_eq!(hasher.recall(text), None);
+            hasher.remember(text, key.hash);
+            assert_eq!(hasher.recall(text), Some(key.hash));
+            assert_eq!(hasher.recall(text.split_last().unwrap().1), None);
+        }
+        let kept = keys.iter().filter_map(|key| Some((key.hash, hasher.recall(key.text.as_bytes())?)));
+        let kept: Vec<_> = kept.collect();
+        assert!(kept.iter().all(|(hash, recalled)| hash == recalled));
+        assert!((1..=KEY_HASHES_KEPT).contains(&kept.len()), "{}", kept.len());
+    }
+
+    #[test]
     fn the_hash_is_hmac_sha_256() {
         // RFC 4231, test case 1: twenty bytes of 0x0b. The hasher's own minimum is longer, HMAC's is not.
         let keyed = Hmac::<Sha256>::new_from_slice(&[0x0b; 20]).unwrap();
-        let hash = KeyHasher { keyed }.hash(b"Hi There");
+        let hash = KeyHasher::of(keyed).hash(b"Hi There");
         assert_eq!(to_hex(&hash), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
     }
 }
