@@ -1,6 +1,7 @@
 //! What an execution actor knows of its run. Pure: no await, no clock, no store. Everything in here follows from the
 //! run's stored facts and its segments in order, so an actor that vanished comes back as it was.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +39,8 @@ pub struct RunState {
 struct SessionState {
     last_heard_ms: UnixMs,
     recent: VecDeque<Receipt>,
+    /// How many of `recent` have a digest with these lower bits: mostly none, and then they need not be looked through.
+    digests: HashMap<u64, u32>,
     numbers: AppliedNumbers,
 }
 
@@ -67,6 +70,7 @@ impl RunState {
         let session = SessionState {
             last_heard_ms: execution.start_ms,
             recent: VecDeque::new(),
+            digests: HashMap::new(),
             numbers: AppliedNumbers::default(),
         };
         let sessions = HashMap::from([(execution.ingest.session, session)]);
@@ -107,7 +111,9 @@ impl RunState {
     /// retry of a batch that is still being written is recognised.
     pub fn recognise(&self, session: SessionId, receipt: &Receipt) -> Recognised {
         let Some(session) = self.sessions.get(&session) else { return Recognised::New };
-        let same_bytes = session.recent.iter().filter(|seen| seen.digest == receipt.digest);
+        let may_be_there = session.digests.contains_key(&lower_bits(receipt.digest));
+        let recent = may_be_there.then_some(&session.recent).into_iter().flatten();
+        let same_bytes = recent.filter(|seen| seen.digest == receipt.digest);
         let mut replay = false;
         for seen in same_bytes {
             if seen.nonce == receipt.nonce {
@@ -266,11 +272,22 @@ impl SessionState {
             self.numbers.insert(number);
         }
         let oldest_ms = receipt.received_ms - millis(limits::REPLAY_MAX);
-        while self.recent.front().is_some_and(|seen| seen.received_ms < oldest_ms) {
+        while let Some(seen) = self.recent.front().filter(|seen| seen.received_ms < oldest_ms) {
+            if let Entry::Occupied(mut count) = self.digests.entry(lower_bits(seen.digest)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
             self.recent.pop_front();
         }
+        *self.digests.entry(lower_bits(receipt.digest)).or_default() += 1;
         self.recent.push_back(receipt);
     }
+}
+
+fn lower_bits(digest: u128) -> u64 {
+    u64::try_from(digest & u128::from(u64::MAX)).unwrap_or_default()
 }
 
 /// The answer to a batch.
