@@ -7,10 +7,14 @@ pub use async_trait::async_trait;
 /// Implements the store's contract for `$decorator<S>` where `S` implements it. The decorator has
 /// `fn inner(&self) -> &S` and
 /// `async fn around<T>(&self, method: &'static str, call: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T>`,
-/// which awaits `call` or does not.
+/// which awaits `call` or does not. A decorator may bring its own `submit`, in braces; the one it has otherwise goes
+/// through its `append`.
 #[macro_export]
 macro_rules! decorate_store {
     ($decorator:ident) => {
+        $crate::decorate_store!($decorator, {});
+    };
+    ($decorator:ident, { $($submit:tt)* }) => {
         const _: () = {
             use $crate::clock::UnixMs;
             use $crate::domain::account::*;
@@ -21,7 +25,7 @@ macro_rules! decorate_store {
             use $crate::domain::segment::{Position, Segment};
             use $crate::store::contract::*;
 
-            $crate::decorate_store! { @trait $decorator Accounts
+            $crate::decorate_store! { @trait $decorator Accounts {}
                 sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry) -> Organization;
                 user_by_email(email: &str) -> Option<User>;
                 user(user: UserId) -> Option<User>;
@@ -42,18 +46,18 @@ macro_rules! decorate_store {
                 audit_entries(org: OrgId, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
                 purge_audit(before_ms: UnixMs) -> u64;
             }
-            $crate::decorate_store! { @trait $decorator Tokens
+            $crate::decorate_store! { @trait $decorator Tokens {}
                 revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();
                 is_token_revoked(token: &str) -> bool;
                 purge_revocations(now_ms: UnixMs) -> u64;
             }
-            $crate::decorate_store! { @trait $decorator Projects
+            $crate::decorate_store! { @trait $decorator Projects {}
                 create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
                 project(org: OrgId, project: ProjectId) -> Option<Project>;
                 projects(org: OrgId) -> Vec<Project>;
                 quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> std::collections::HashSet<String>;
             }
-            $crate::decorate_store! { @trait $decorator Executions
+            $crate::decorate_store! { @trait $decorator Executions { $($submit)* }
                 open_run(opened: OpenedRun) -> ();
                 abandon_run(org: OrgId, execution: ExecutionId, feed_seq: u64) -> bool;
                 append(segment: &Segment) -> ();
@@ -77,7 +81,7 @@ macro_rules! decorate_store {
                 all_results(org: OrgId, execution: ExecutionId) -> Vec<TestResult>;
                 purge_sessions(now_ms: UnixMs) -> u64;
             }
-            $crate::decorate_store! { @trait $decorator FeedLog
+            $crate::decorate_store! { @trait $decorator FeedLog {}
                 feed_epoch() -> u64;
                 feed_head(org: OrgId) -> u64;
                 feed_floor(org: OrgId) -> u64;
@@ -101,7 +105,7 @@ macro_rules! decorate_store {
             }
         };
     };
-    (@trait $decorator:ident $noun:ident
+    (@trait $decorator:ident $noun:ident { $($own:tt)* }
         $($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[$crate::store::decorate::async_trait]
         impl<S: $noun + ?Sized> $noun for $decorator<S> {
@@ -110,6 +114,8 @@ macro_rules! decorate_store {
                     self.around(stringify!($method), self.inner().$method($($argument),*)).await
                 }
             )*
+
+            $($own)*
         }
     };
 }

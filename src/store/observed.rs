@@ -33,9 +33,13 @@ impl<S: ?Sized> Observed<S> {
     ) -> StoreResult<T> {
         let started = Instant::now();
         let answer = call.await;
+        self.record(method, &answer, started);
+        answer
+    }
+
+    fn record<T>(&self, method: &'static str, answer: &StoreResult<T>, started: Instant) {
         let outcome = answer.as_ref().map_or_else(outcome_of, |_| "ok");
         self.histogram(method, outcome).record(started.elapsed().as_secs_f64());
-        answer
     }
 
     fn histogram(&self, method: &'static str, outcome: &'static str) -> Histogram {
@@ -60,7 +64,18 @@ fn outcome_of(error: &StoreError) -> &'static str {
     }
 }
 
-crate::decorate_store!(Observed);
+crate::decorate_store!(Observed, {
+    fn submit(self: Arc<Self>, segment: Arc<Segment>, done: Submitted) {
+        let (started, inner) = (Instant::now(), Arc::clone(&self.inner));
+        inner.submit(
+            segment,
+            Box::new(move |answer| {
+                self.record("append", &answer, started);
+                done(answer);
+            }),
+        );
+    }
+});
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::actor::{LOST_APPEND, Run, passed};
+use super::actor::{Run, passed};
+use super::append::LOST_APPEND;
 use super::message::TornDown;
 use super::update;
 use crate::actors::deps::Deps;

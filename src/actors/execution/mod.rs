@@ -3,6 +3,7 @@
 //! publishes. It holds nothing that the store cannot rebuild: it may vanish between any two lines.
 
 mod actor;
+mod append;
 mod close;
 pub(in crate::actors) mod message;
 mod numbers;

@@ -83,6 +83,20 @@ impl Told {
     }
 }
 
+/// A feed that gives out numbers without asking the store. As long as there is one, the feed stays in memory.
+pub struct Numbering {
+    shared: Arc<Shared>,
+}
+
+impl Numbering {
+    /// Gives out a number for something that is about to be stored.
+    #[must_use]
+    pub fn reserve(&self) -> Ticket {
+        let seq = self.shared.state().ledger.reserve();
+        Ticket { shared: Arc::clone(&self.shared), seq, is_open: true }
+    }
+}
+
 /// A number that was given out. One that is neither [`Ticket::durable`] nor [`Ticket::void`] in the end is looked up in
 /// the store: until it is known what has it, nothing above it is sealed. What was written under it must have come to its
 /// end by then.
@@ -173,9 +187,16 @@ impl Feed {
     /// # Errors
     /// Those of the store, which is asked the first time where the numbering stands.
     pub async fn reserve(&self) -> Result<Ticket, StoreError> {
+        Ok(self.numbering().await?.reserve())
+    }
+
+    /// The feed once it is known where its numbering stands.
+    ///
+    /// # Errors
+    /// Those of the store, which is asked the first time.
+    pub async fn numbering(&self) -> Result<Numbering, StoreError> {
         self.shared.wake().await?;
-        let seq = self.shared.state().ledger.reserve();
-        Ok(Ticket { shared: Arc::clone(&self.shared), seq, is_open: true })
+        Ok(Numbering { shared: Arc::clone(&self.shared) })
     }
 
     /// Hands over now what can be sealed.

@@ -4,6 +4,8 @@
 //! (late segments and perhaps a second `close_run`) → [`Executions::settle`], which folds its segments into the final
 //! documents and lets the segments go. Readers see the same text and results before and after settling.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::StoreResult;
@@ -143,9 +145,12 @@ pub struct TextPage {
     pub length: u64,
 }
 
+/// Is told what became of a segment that was submitted; in a task, so it must be short.
+pub type Submitted = Box<dyn FnOnce(StoreResult<()>) + Send>;
+
 /// Runs.
 #[async_trait]
-pub trait Executions: Send + Sync {
+pub trait Executions: Send + Sync + 'static {
     /// Stores a run, its cycle and its session together.
     ///
     /// # Errors
@@ -164,6 +169,12 @@ pub trait Executions: Send + Sync {
     /// # Errors
     /// `Full` without room: nothing was stored. `Conflict(SegmentSequence)` if it does not continue the run.
     async fn append(&self, segment: &Segment) -> StoreResult<()>;
+
+    /// As [`Executions::append`], without a task that waits: returns at once, and tells `done` what became of it. A
+    /// `done` that is dropped untold means that nobody will know. To be called in a task.
+    fn submit(self: Arc<Self>, segment: Arc<Segment>, done: Submitted) {
+        tokio::spawn(async move { done(self.append(&segment).await) });
+    }
 
     /// Makes a run final: execution, cycle and sessions together. A closure with a revision not above the stored one
     /// changes nothing, nor does one of a run that `org` does not have: the answer is then `false`.

@@ -15,7 +15,8 @@ mod tokens;
 
 pub use accounts::{Accounts, LoginGate};
 pub use executions::{
-    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, SessionEnd, TextPage,
+    ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, SessionEnd,
+    Submitted, TextPage,
 };
 pub use feed::{FeedLog, FeedRow};
 pub use projects::Projects;

@@ -1,5 +1,7 @@
 //! Runs are kept by [`super::runs::RunStore`]; the store passes them on.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::LsmStore;
@@ -10,7 +12,7 @@ use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::store::contract::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, OpenRun, OpenedRun, RunState, StoreResult,
-    TextPage,
+    Submitted, TextPage,
 };
 
 #[async_trait]
@@ -25,6 +27,10 @@ impl Executions for LsmStore {
 
     async fn append(&self, segment: &Segment) -> StoreResult<()> {
         self.runs.append(segment).await
+    }
+
+    fn submit(self: Arc<Self>, segment: Arc<Segment>, done: Submitted) {
+        self.runs.submit_segment(segment, done);
     }
 
     async fn close_run(&self, closed: ClosedRun) -> StoreResult<bool> {

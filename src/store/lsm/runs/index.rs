@@ -88,8 +88,10 @@ pub(super) struct Run {
     pub(super) damage: Option<Box<str>>,
     epochs: Vec<Epoch>,
     segments: Vec<SegmentRef>,
-    /// Resolves when the record that is on its way to the disk has arrived there or was refused.
-    pending: Option<watch::Receiver<()>>,
+    /// Whether a record is on its way to the disk.
+    pending: bool,
+    /// Goes when that record has arrived there or was refused; made for the first who waits for it.
+    awaited: Option<watch::Sender<()>>,
     /// Whether it is being folded: its segments are fixed.
     settling: bool,
 }
@@ -106,7 +108,8 @@ impl Run {
             damage: None,
             epochs: Vec::new(),
             segments: Vec::new(),
-            pending: None,
+            pending: false,
+            awaited: None,
             settling: false,
         }
     }
@@ -221,6 +224,11 @@ impl Run {
         Some((index, self.segments.get(index)?.place()?))
     }
 
+    /// Resolves, with an error, when the record that is on its way has arrived or was refused.
+    fn arrival(&mut self) -> watch::Receiver<()> {
+        self.awaited.get_or_insert_default().subscribe()
+    }
+
     fn readable(&self) -> StoreResult<()> {
         match &self.damage {
             Some(damage) => Err(StoreError::Damaged(damage.to_string())),
@@ -231,10 +239,8 @@ impl Run {
 
 /// What to do with a segment that is to be appended.
 pub(super) enum Admission {
-    /// Write it, and drop the sender when its place is in the index or it was refused.
+    /// Write it, and say so when it has arrived or was refused.
     Write {
-        /// Wakes who waits for the record.
-        arrived: watch::Sender<()>,
         /// How often the run was closed.
         revision: u32,
     },
@@ -304,8 +310,8 @@ impl Index {
             return conflict;
         }
         run.readable()?;
-        if let Some(pending) = &run.pending {
-            return Ok(Admission::Wait(pending.clone()));
+        if run.pending {
+            return Ok(Admission::Wait(run.arrival()));
         }
         if let Some(index) = run.index_of(segment.epoch, segment.seq) {
             return run
@@ -315,15 +321,15 @@ impl Index {
         if run.settling || !run.is_continued_by(segment.epoch, segment.seq, segment.start) {
             return conflict;
         }
-        let (arrived, pending) = watch::channel(());
-        run.pending = Some(pending);
-        Ok(Admission::Write { arrived, revision: run.revision })
+        run.pending = true;
+        Ok(Admission::Write { revision: run.revision })
     }
 
     /// The record that was on its way has arrived, or was refused. Returns whether the run still needs it.
     pub(super) fn arrived(&self, key: &SegmentKey, outcome: Option<(Place, &Facts)>) -> bool {
         let Some(mut run) = self.runs.get_mut(&key.execution) else { return false };
-        run.pending = None;
+        run.pending = false;
+        run.awaited = None;
         match outcome {
             Some((place, facts)) => {
                 run.push(key.epoch, Some(place), facts);
@@ -345,8 +351,8 @@ impl Index {
             if run.revision == 0 {
                 return Ok(None);
             }
-            if let Some(pending) = &run.pending {
-                return Ok(Some(Err(pending.clone())));
+            if run.pending {
+                return Ok(Some(Err(run.arrival())));
             }
             run.settling = true;
             Ok(Some(Ok(run.segments.len())))

@@ -36,7 +36,6 @@ use index::Run;
 use keeper::{Chores, Keeper};
 use recover::Recovery;
 use rows::{Rows, Table};
-use write::Appended;
 
 use super::failure::FailureLatch;
 use super::journal::{Journal, JournalCounts, JournalSettings, Key, Kind, RecoveryReport};
@@ -48,7 +47,7 @@ use crate::domain::segment::{Position, Segment};
 use crate::fs::Fs;
 use crate::store::contract::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, OpenRun, OpenedRun, RunState,
-    StoreError, StoreResult, TextPage,
+    StoreError, StoreResult, Submitted, TextPage,
 };
 use crate::store::fold::{segment, text};
 use crate::store::record;
@@ -178,6 +177,11 @@ impl RunStore {
         .await
     }
 
+    /// See the contract's `submit`.
+    pub(super) fn submit_segment(&self, segment: Arc<Segment>, done: Submitted) {
+        self.core.submit(segment, done);
+    }
+
     fn keeper_ends(&self) {
         self.keeper.lock().unwrap_or_else(std::sync::PoisonError::into_inner).end();
     }
@@ -211,26 +215,7 @@ impl Executions for RunStore {
     }
 
     async fn append(&self, segment: &Segment) -> StoreResult<()> {
-        let (facts, parts) = segment::encode(segment)?;
-        loop {
-            match self.core.append(segment, facts, parts.clone())? {
-                Appended::Underway(outcome) => {
-                    let lost = |_| Err(StoreError::Unavailable("the journal has ended".into()));
-                    return outcome.await.unwrap_or_else(lost);
-                }
-                Appended::Wait(mut pending) => {
-                    // An error is what is waited for: the sender goes when the record has arrived.
-                    let _arrived = pending.changed().await;
-                }
-                Appended::Compare(located) => {
-                    let parts = parts.clone();
-                    // If it moved meanwhile, it is found elsewhere.
-                    if self.blocking(move |core| core.compare(&located, &parts)).await?.is_some() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        self.core.append_and_wait(segment).await
     }
 
     async fn close_run(&self, closed: ClosedRun) -> StoreResult<bool> {

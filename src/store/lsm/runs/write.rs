@@ -4,26 +4,26 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::core::Core;
 use super::facts::{self, AbandonedRecord, OpenRow, OpenedRecord};
 use super::index::{Admission, Located, Run};
 use super::keys;
 use super::rows::Table;
-use super::segment::{Facts, SegmentKey};
+use super::segment::{self, Facts, SegmentKey};
 use crate::domain::execution::Execution;
 use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::segment::Segment;
-use crate::store::contract::{ClosedRun, Conflict, OpenedRun, StoreError, StoreResult};
+use crate::store::contract::{ClosedRun, Conflict, OpenedRun, StoreError, StoreResult, Submitted};
 use crate::store::lsm::journal::{Key, Kind, Record};
 
-/// What became of an append.
-pub(super) enum Appended {
-    /// It is on its way.
-    Underway(oneshot::Receiver<StoreResult<()>>),
-    /// Another record of the run is, wait for it.
-    Wait(tokio::sync::watch::Receiver<()>),
+/// Why a segment is not on its way.
+enum Held {
+    /// It cannot be.
+    Refused(StoreError),
+    /// Another record of the run is on its way: wait for it.
+    Wait(watch::Receiver<()>),
     /// A segment with its number is there: compare.
     Compare(Located),
 }
@@ -94,31 +94,83 @@ impl Core {
         Ok(true)
     }
 
-    /// Sends a segment on its way. Never waits.
-    pub(super) fn append(&self, segment: &Segment, facts: Facts, parts: Vec<Bytes>) -> StoreResult<Appended> {
-        if let Some(reason) = self.failure.reason() {
-            return Err(StoreError::Unavailable(reason));
+    /// See the contract.
+    pub(super) async fn append_and_wait(self: &Arc<Self>, segment: &Segment) -> StoreResult<()> {
+        let (facts, parts) = segment::encode(segment)?;
+        loop {
+            let (sender, outcome) = oneshot::channel();
+            // Whoever asked may have gone; the segment is stored all the same.
+            let done = Box::new(move |answer| drop(sender.send(answer)));
+            match self.send(segment, facts, parts.clone(), done) {
+                Ok(()) => {
+                    let lost = |_| Err(StoreError::Unavailable("the journal has ended".into()));
+                    return outcome.await.unwrap_or_else(lost);
+                }
+                Err((_, Held::Refused(refusal))) => return Err(refusal),
+                Err((_, Held::Wait(mut pending))) => {
+                    // An error is what is waited for: the sender goes when the record has arrived.
+                    let _arrived = pending.changed().await;
+                }
+                Err((_, Held::Compare(located))) => {
+                    let (core, parts) = (Arc::clone(self), parts.clone());
+                    let compared = tokio::task::spawn_blocking(move || core.compare(&located, &parts)).await;
+                    let compared = compared.map_err(|error| {
+                        StoreError::Unavailable(format!("a store call ended early: {error}"))
+                    })?;
+                    // If it moved meanwhile, it is found elsewhere.
+                    if compared?.is_some() {
+                        return Ok(());
+                    }
+                }
+            }
         }
-        let (arrived, revision) = match self.index.admit(segment)? {
-            Admission::Write { arrived, revision } => (arrived, revision),
-            Admission::Wait(pending) => return Ok(Appended::Wait(pending)),
-            Admission::Compare(located) => return Ok(Appended::Compare(located)),
+    }
+
+    /// See the contract. Only what has to wait for something else than its own sync takes a task.
+    pub(super) fn submit(self: &Arc<Self>, segment: Arc<Segment>, done: Submitted) {
+        let (facts, parts) = match segment::encode(&segment) {
+            Ok(encoded) => encoded,
+            Err(error) => return done(Err(error)),
+        };
+        match self.send(&segment, facts, parts, done) {
+            Ok(()) => {}
+            Err((done, Held::Refused(refusal))) => done(Err(refusal)),
+            Err((done, Held::Wait(_) | Held::Compare(_))) => {
+                let core = Arc::clone(self);
+                tokio::spawn(async move { done(core.append_and_wait(&segment).await) });
+            }
+        }
+    }
+
+    /// Sends a segment on its way, or gives `done` back. Never waits.
+    fn send(
+        &self,
+        segment: &Segment,
+        facts: Facts,
+        parts: Vec<Bytes>,
+        done: Submitted,
+    ) -> Result<(), (Submitted, Held)> {
+        if let Some(reason) = self.failure.reason() {
+            return Err((done, Held::Refused(StoreError::Unavailable(reason))));
+        }
+        let revision = match self.index.admit(segment) {
+            Ok(Admission::Write { revision }) => revision,
+            Ok(Admission::Wait(pending)) => return Err((done, Held::Wait(pending))),
+            Ok(Admission::Compare(located)) => return Err((done, Held::Compare(located))),
+            Err(refusal) => return Err((done, Held::Refused(refusal))),
         };
         let Segment { org, execution, epoch, seq, .. } = *segment;
-        let (sender, receiver) = oneshot::channel();
         let index = Arc::clone(&self.index);
         let done = Box::new(move |outcome: StoreResult<_>| {
             let place = outcome.as_ref().ok().copied();
             let key = SegmentKey { org, execution, epoch, seq };
             let is_needed = index.arrived(&key, place.map(|place| (place, &facts)));
-            drop(arrived);
-            // Whoever asked may have gone; the segment is stored all the same.
-            let _gone = sender.send(outcome.map(|_| ()));
+            done(outcome.map(|_| ()));
             is_needed
         });
         let key = Key { kind: Kind::Segment, org, execution, epoch, seq, revision };
         self.journal.append(Record { key, parts, done });
-        Ok(Appended::Underway(receiver))
+        Ok(())
     }
 
     /// Whether the stored segment is this one. Blocks.

@@ -1,0 +1,310 @@
+//! Appending: what has collected becomes a segment, goes to the store, and is answered and published when it is durable.
+//! At most one append of a run is in flight. The store tells its outcome in a task that many runs share, which answers
+//! by itself; the actor is woken only if it has more to do, and otherwise sees at its next message that it is over.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ractor::ActorRef;
+use tokio::sync::{Notify, watch};
+
+use super::actor::{Run, send};
+use super::message::{Applied, Delivered, ExecutionMessage, Progress, Reply};
+use super::update;
+use crate::actors::error::EngineError;
+use crate::actors::feed::{Ticket, Told};
+use crate::domain::execution::Status;
+use crate::domain::id::TaskId;
+use crate::domain::segment::{Position, Refusals, Segment};
+use crate::limits;
+use crate::store::contract::StoreResult;
+
+/// An append that nobody knows the outcome of: whether it is stored will be seen on loading.
+pub(super) const LOST_APPEND: EngineError = EngineError::Busy { retry_after_s: 1 };
+
+/// A caller who waits until the first `after` batches are durable: its own is the last of them, or, if it was
+/// recognised, the one it repeats is among them.
+pub(super) struct Waiting {
+    after: u64,
+    reply: Reply<Applied>,
+    applied: Applied,
+    /// Keeps the byte permit until the batch is stored.
+    _delivered: Arc<Delivered>,
+}
+
+impl Waiting {
+    pub(super) fn new(
+        after: u64,
+        reply: Reply<Applied>,
+        applied: Applied,
+        delivered: Arc<Delivered>,
+    ) -> Self {
+        Self { after, reply, applied, _delivered: delivered }
+    }
+
+    fn answer(self) {
+        send(self.reply, Ok(self.applied));
+    }
+
+    /// Answers with the error, unless the caller is better off with another actor: it is not answered then, and comes
+    /// again.
+    fn refuse(self, error: &EngineError) {
+        if !error.is_outpaced() {
+            send(self.reply, Err(error.clone()));
+        }
+    }
+}
+
+/// The append of a run, seen by its actor and by the store's task.
+#[derive(Default)]
+pub(super) struct Flight {
+    stage: Mutex<Stage>,
+    landed: Notify,
+}
+
+#[derive(Default)]
+enum Stage {
+    /// There is none.
+    #[default]
+    None,
+    /// It is under way; the actor is to be told when it is over if `is_awaited`.
+    Up { is_awaited: bool },
+    /// It is over, and the actor has not looked yet.
+    Over(Result<(), EngineError>),
+}
+
+impl Flight {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is one whose outcome the actor has not seen.
+    pub(super) fn is_up(&self) -> bool {
+        !matches!(*self.stage(), Stage::None)
+    }
+
+    /// Its outcome, if it is over. If it is not, the actor will be told.
+    fn look(&self) -> Option<Result<(), EngineError>> {
+        let mut stage = self.stage();
+        match &mut *stage {
+            Stage::Over(_) => match std::mem::take(&mut *stage) {
+                Stage::Over(result) => Some(result),
+                Stage::None | Stage::Up { .. } => None,
+            },
+            Stage::Up { is_awaited } => {
+                *is_awaited = true;
+                None
+            }
+            Stage::None => None,
+        }
+    }
+
+    fn begin(&self, is_awaited: bool) {
+        *self.stage() = Stage::Up { is_awaited };
+    }
+
+    /// Waits for its outcome.
+    async fn outcome(&self) -> Result<(), EngineError> {
+        loop {
+            match self.look() {
+                Some(result) => return result,
+                None => self.landed.notified().await,
+            }
+        }
+    }
+
+    /// It is over; says whether the actor is to be told.
+    fn end(&self, result: Result<(), EngineError>) -> bool {
+        let is_failed = result.is_err();
+        let before = std::mem::replace(&mut *self.stage(), Stage::Over(result));
+        self.landed.notify_one();
+        is_failed || matches!(before, Stage::Up { is_awaited: true })
+    }
+}
+
+/// What is to be done when an append is over.
+struct Landing {
+    flight: Arc<Flight>,
+    me: ActorRef<ExecutionMessage>,
+    segment: Arc<Segment>,
+    end: Position,
+    waiting: Vec<Waiting>,
+    ticket: Option<Ticket>,
+    progress: watch::Sender<Progress>,
+    announced: Option<Status>,
+    task: TaskId,
+    is_told: bool,
+}
+
+impl Landing {
+    fn land(mut self, outcome: StoreResult<()>) {
+        let (waiting, ticket) = (std::mem::take(&mut self.waiting), self.ticket.take());
+        match outcome {
+            Ok(()) => {
+                let (end, announced) = (self.end, self.announced);
+                self.progress.send_modify(|progress| {
+                    progress.units = end.units;
+                    progress.results = end.results;
+                    progress.status = announced.unwrap_or(progress.status);
+                });
+                self.tell(Ok(()));
+                waiting.into_iter().for_each(Waiting::answer);
+                if let Some(ticket) = ticket {
+                    ticket.durable(self.told());
+                }
+            }
+            Err(error) => {
+                if let Some(ticket) = ticket {
+                    ticket.failed(&error);
+                }
+                let error = EngineError::from(error);
+                self.tell(Err(error.clone()));
+                waiting.into_iter().for_each(|one| one.refuse(&error));
+            }
+        }
+    }
+
+    fn tell(&mut self, result: Result<(), EngineError>) {
+        self.is_told = true;
+        if self.flight.end(result) {
+            // The actor may have left; what is durable is durable without it.
+            let _gone = self.me.cast(ExecutionMessage::Appended);
+        }
+    }
+
+    /// What viewers are told of the durable segment: its text, and the status it announced.
+    fn told(&self) -> Told {
+        let Self { segment, end, task, announced, .. } = self;
+        let body = announced.map(|status| update::status(segment.org, task, status).into());
+        Told {
+            execution: segment.execution,
+            task: task.clone(),
+            start: (segment.start.units, segment.start.bytes),
+            end: (end.units, end.bytes),
+            text: segment.batches.iter().map(|entry| entry.batch.text.clone()).collect(),
+            updated: announced.is_some(),
+            body,
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(Err(LOST_APPEND));
+        }
+    }
+}
+
+impl Run {
+    /// Starts an append of what is waiting, unless one is under way.
+    pub(super) fn flush(&mut self) {
+        if let Some(result) = self.flight.look()
+            && !self.is_stored(result)
+        {
+            return;
+        }
+        if self.flight.is_up() {
+            return;
+        }
+        if self.batches.is_empty() {
+            // Whoever waits only waited for what is durable by now.
+            self.waiting.drain(..).for_each(Waiting::answer);
+            return;
+        }
+        let Some(segment) = self.next_segment() else { return };
+        self.append(segment);
+    }
+
+    /// The next segment: as many of the waiting batches as fit, and the refusals so far.
+    fn next_segment(&mut self) -> Option<Segment> {
+        let state = self.loaded.as_mut().ok()?;
+        let mut bytes = 0;
+        let fits = self.batches.iter().take_while(|taken| {
+            bytes += taken.batch.bytes();
+            bytes <= limits::SEGMENT_BYTES_MAX
+        });
+        let count = fits.count().max(1).min(self.batches.len());
+        let rest = self.batches.split_off(count);
+        let segment = Segment {
+            org: self.org,
+            execution: self.id,
+            epoch: state.epoch,
+            seq: state.next_seq,
+            start: self.segment_start,
+            batches: std::mem::replace(&mut self.batches, rest),
+            refusals: std::mem::take(&mut state.unsaved_refusals),
+            // Given when it is stored.
+            feed_seq: 0,
+            is_update: false,
+        };
+        state.next_seq += 1;
+        Some(segment)
+    }
+
+    /// Gives the segment its number in the feed and hands it to the store.
+    fn append(&mut self, mut segment: Segment) {
+        let (Ok(state), Some(numbering)) = (&self.loaded, &self.numbering) else { return };
+        let ticket = numbering.reserve();
+        let durable = self.taken - self.batches.len() as u64;
+        let answered = self.waiting.partition_point(|one| one.after <= durable);
+        let announced = if self.batches.is_empty() { self.announced.take() } else { None };
+        segment.is_update = announced.is_some();
+        segment.feed_seq = ticket.seq();
+        self.segment_start = segment.end();
+        // More to do afterwards: batches that did not fit, callers who wait for a later one, a closure.
+        let is_awaited = self.late || !self.batches.is_empty() || answered < self.waiting.len();
+        self.flight.begin(is_awaited);
+        let segment = Arc::new(segment);
+        let landing = Landing {
+            flight: Arc::clone(&self.flight),
+            me: self.me.clone(),
+            segment: Arc::clone(&segment),
+            end: self.segment_start,
+            waiting: self.waiting.drain(..answered).collect(),
+            ticket: Some(ticket),
+            progress: self.progress.clone(),
+            announced,
+            task: state.execution.task_id.clone(),
+            is_told: false,
+        };
+        let store = Arc::clone(&self.deps.store);
+        store.submit(segment, Box::new(move |outcome| landing.land(outcome)));
+    }
+
+    /// An append is over, or there may be more to do for another reason.
+    pub(super) async fn appended(&mut self) {
+        self.flush();
+        if self.late && self.loaded.is_ok() && !self.flight.is_up() {
+            self.close_again().await;
+        }
+    }
+
+    /// Whether the append was stored. If not, the state has run ahead of the store: it is dropped and loaded anew by the
+    /// next message.
+    fn is_stored(&mut self, result: Result<(), EngineError>) -> bool {
+        let Err(error) = result else { return true };
+        tracing::warn!(execution.id = %self.id, %error, "append failed");
+        self.batches.clear();
+        self.waiting.drain(..).for_each(|one| one.refuse(&error));
+        self.loaded = Err(error);
+        false
+    }
+
+    /// Waits until nothing is in flight and nothing is waiting, refusals included.
+    pub(super) async fn quiesce(&mut self) {
+        loop {
+            while self.flight.is_up() {
+                let result = self.flight.outcome().await;
+                if self.is_stored(result) {
+                    self.appended().await;
+                }
+            }
+            let unsaved =
+                self.loaded.as_ref().is_ok_and(|state| state.unsaved_refusals != Refusals::default());
+            match unsaved.then(|| self.next_segment()).flatten() {
+                Some(segment) => self.append(segment),
+                None => return,
+            }
+        }
+    }
+}
