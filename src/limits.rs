@@ -263,6 +263,17 @@ pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
 /// Bytes of the disk left free for folding what was accepted.
 pub const DISK_RESERVE_BYTES: u64 = 256 << 20;
+/// How long starting may look for a node of the cluster that answers.
+pub const CQL_START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting to one node of the cluster may take.
+pub const CQL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the cluster may take to answer a statement, further tries included. A node gives up waiting for its replicas
+/// after 2 s (write) or 5 s (read).
+pub const CQL_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
+/// After this long without an answer a statement that may be repeated is sent to another node too.
+pub const CQL_SPECULATION_DELAY: Duration = Duration::from_secs(1);
+/// Rows that the cluster sends at a time.
+pub const CQL_PAGE_ROWS: i32 = 500;
 /// How often gathered observations are folded into their buckets when nobody scrapes.
 pub const OBSERVATIONS_FOLD_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -329,6 +340,8 @@ const _: () = {
     assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
     assert!(HEAD_TIMEOUT.as_millis() < IDLE_TIMEOUT.as_millis());
     assert!(DRAIN_TIMEOUT.as_millis() < REPORTER_TIMEOUT.as_millis());
+    assert!(CQL_CONNECT_TIMEOUT.as_millis() < CQL_START_TIMEOUT.as_millis());
+    assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
     assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());
     assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());

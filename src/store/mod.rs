@@ -1,5 +1,6 @@
 //! What is remembered. [`contract`] says what a store promises, one trait per noun; [`lsm`] keeps the promises on
-//! this machine's disk; [`fold`] is what any store makes of a run's segments. Nothing above this room knows which store it talks to.
+//! this machine's disk, [`scylla`] on a cluster; [`fold`] is what any store makes of a run's segments. Nothing above this
+//! room knows which store it talks to.
 
 pub mod contract;
 pub mod decorate;
@@ -7,3 +8,4 @@ mod fold;
 pub mod lsm;
 pub mod observed;
 pub mod record;
+pub mod scylla;

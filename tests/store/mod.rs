@@ -10,6 +10,7 @@ mod keys;
 mod logins;
 mod projects;
 mod results;
+mod scylla;
 mod segments;
 mod settling;
 mod texts;

@@ -1,0 +1,179 @@
+//! Prepared statements: what each is for decides how it is sent, and every failure becomes a [`StoreError`] here.
+
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use scylla::deserialize::row::DeserializeRow;
+use scylla::errors::{ExecutionError, NextRowError, PagerExecutionError, PrepareError};
+use scylla::response::query_result::QueryResult;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::statement::{Consistency, SerialConsistency, Statement};
+use scylla::value::{CqlValue, Row};
+
+use super::connect::Cql;
+use crate::limits::CQL_PAGE_ROWS;
+use crate::store::contract::{StoreError, StoreResult};
+
+/// What a statement is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reads what a quorum of the datacenter has. May be repeated.
+    Read,
+    /// Reads after finishing conditional changes that are under way: what it does not see never happens later.
+    SerialRead,
+    /// Writes the same whenever it is repeated; acknowledged by a quorum of the datacenter.
+    Write,
+    /// Changes one partition if a condition holds. Sent once: whoever does not learn its outcome has to look.
+    Conditional,
+}
+
+/// A statement, and what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// CQL with `?` for the values; tables without a keyspace.
+    pub text: &'static str,
+    /// How it is sent.
+    pub purpose: Purpose,
+}
+
+/// A statement that the cluster knows.
+#[derive(Debug, Clone)]
+pub struct Prepared(PreparedStatement);
+
+/// A value of a conditional batch, whose statements differ in what they take.
+pub type Value = Option<CqlValue>;
+
+impl Cql {
+    /// Makes a statement known to the cluster.
+    ///
+    /// # Errors
+    /// `Unavailable`; also if it does not fit the schema.
+    pub async fn prepare(&self, spec: Spec) -> StoreResult<Prepared> {
+        let statement = Statement::new(spec.text).with_page_size(CQL_PAGE_ROWS);
+        let mut prepared = self.session.prepare(statement).await.map_err(|error| unprepared(spec, &error))?;
+        let (consistency, profile) = match spec.purpose {
+            Purpose::Read | Purpose::Write => (Consistency::LocalQuorum, &self.repeatable),
+            Purpose::SerialRead => (Consistency::LocalSerial, &self.repeatable),
+            Purpose::Conditional => (Consistency::LocalQuorum, &self.once),
+        };
+        prepared.set_consistency(consistency);
+        prepared.set_serial_consistency(Some(SerialConsistency::LocalSerial));
+        prepared.set_is_idempotent(spec.purpose != Purpose::Conditional);
+        prepared.set_execution_profile_handle(Some(profile.clone()));
+        Ok(Prepared(prepared))
+    }
+
+    /// Sends a write whose result is of no interest.
+    ///
+    /// # Errors
+    /// `Unavailable`; it may have happened, or may still.
+    pub async fn run(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<()> {
+        self.session.execute_unpaged(&statement.0, values).await.map(drop).map_err(failed)
+    }
+
+    /// The first row a read finds.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged` if the row is none that this build knows.
+    pub async fn first<R>(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<Option<R>>
+    where
+        R: for<'frame> DeserializeRow<'frame, 'frame>,
+    {
+        let result = self.session.execute_unpaged(&statement.0, values).await.map_err(failed)?;
+        let rows = result.into_rows_result().map_err(damaged)?;
+        rows.maybe_first_row().map_err(damaged)
+    }
+
+    /// All rows a read finds, page by page.
+    ///
+    /// # Errors
+    /// `Unavailable`, at any row too; `Damaged` if a row is none that this build knows.
+    pub async fn rows<R>(
+        &self,
+        statement: &Prepared,
+        values: impl SerializeRow,
+    ) -> StoreResult<BoxStream<'static, StoreResult<R>>>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
+    {
+        let pager = self.session.execute_iter(statement.0.clone(), values).await.map_err(pager_failed)?;
+        let rows = pager.rows_stream::<R>().map_err(damaged)?;
+        Ok(rows.map_err(row_failed).boxed())
+    }
+
+    /// The first `limit` rows a read finds.
+    ///
+    /// # Errors
+    /// As [`Cql::rows`].
+    pub async fn first_rows<R>(
+        &self,
+        statement: &Prepared,
+        values: impl SerializeRow,
+        limit: usize,
+    ) -> StoreResult<Vec<R>>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
+    {
+        self.rows(statement, values).await?.take(limit).try_collect().await
+    }
+
+    /// Whether a conditional statement was applied.
+    ///
+    /// # Errors
+    /// `Unavailable`: whether it was, or still will be, is unknown.
+    pub async fn applied(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<bool> {
+        was_applied(self.session.execute_unpaged(&statement.0, values).await.map_err(failed)?)
+    }
+
+    /// Whether several conditional statements on one partition were applied, all or none.
+    ///
+    /// # Errors
+    /// As [`Cql::applied`].
+    pub async fn applied_together(&self, statements: Vec<(&Prepared, Vec<Value>)>) -> StoreResult<bool> {
+        let mut batch = Batch::new(BatchType::Logged);
+        batch.set_consistency(Consistency::LocalQuorum);
+        batch.set_serial_consistency(Some(SerialConsistency::LocalSerial));
+        batch.set_is_idempotent(false);
+        batch.set_execution_profile_handle(Some(self.once.clone()));
+        let mut values = Vec::with_capacity(statements.len());
+        for (statement, bound) in statements {
+            batch.append_statement(statement.0.clone());
+            values.push(bound);
+        }
+        was_applied(self.session.batch(&batch, values).await.map_err(failed)?)
+    }
+}
+
+/// The first column of a conditional statement's answer; ScyllaDB answers a batch with a row per statement, which agree.
+fn was_applied(result: QueryResult) -> StoreResult<bool> {
+    let rows = result.into_rows_result().map_err(damaged)?;
+    let row = rows.first_row::<Row>().map_err(damaged)?;
+    match row.columns.into_iter().next() {
+        Some(Some(CqlValue::Boolean(applied))) => Ok(applied),
+        other => Err(StoreError::Damaged(format!("a conditional statement was answered {other:?}"))),
+    }
+}
+
+fn unprepared(spec: Spec, error: &PrepareError) -> StoreError {
+    StoreError::Unavailable(format!("cannot prepare {:?}: {error}", spec.text))
+}
+
+/// Nothing a cluster answers says for sure that there is no room and nothing was changed: it is never `Full`.
+pub(super) fn failed(error: ExecutionError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn pager_failed(error: PagerExecutionError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn row_failed(error: NextRowError) -> StoreError {
+    match error {
+        NextRowError::RowDeserializationError(error) => StoreError::Damaged(error.to_string()),
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}
+
+fn damaged(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}

@@ -1,0 +1,3 @@
+//! What the distributed store has of its own, on a real CQL server.
+
+mod connect;

@@ -1,0 +1,60 @@
+//! A real CQL server for tests: one node of Apache Cassandra, fetched by its package name once and started by the first
+//! test that needs it. It asks for a password and keeps rights, like a cluster in use.
+//!
+//! It needs Java 17 and Maven. Where they cannot be had, `tests/run` builds with the feature `tests-without-cql-server`,
+//! and every test that says so shows as ignored by its name.
+
+mod server;
+
+pub(crate) use server::Server;
+
+use std::sync::{Arc, LazyLock};
+
+use runstream::clock::SystemClock;
+use runstream::store::scylla::{Cql, Login, Password, ScyllaSettings};
+
+/// The server that all tests of the process share.
+static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&["-Dcassandra.unsafesystem=true"]));
+
+/// The server that all tests of this process share, each in a keyspace of its own.
+pub(crate) async fn server() -> &'static Server {
+    tokio::task::spawn_blocking(|| &*SHARED).await.unwrap()
+}
+
+/// How its superuser reaches `server`, with a keyspace that is not there yet.
+pub(crate) fn settings(server: &Server) -> ScyllaSettings {
+    let keyspace = format!("test_{:016x}", rand::random::<u64>());
+    let (user, password) = server::SUPERUSER;
+    let login = Some(Login { user: user.to_owned(), password: Password(password.to_owned()) });
+    ScyllaSettings { login, ..ScyllaSettings::at(&[&server.node()], &keyspace) }
+}
+
+/// Settings for a keyspace that is new and empty, on the shared server.
+pub(crate) async fn empty_keyspace() -> ScyllaSettings {
+    let settings = settings(server().await);
+    let text = format!(
+        "CREATE KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}}",
+        settings.keyspace
+    );
+    administer(&settings, &[&text]).await;
+    settings
+}
+
+/// Runs statements as the superuser, without a keyspace.
+pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
+    let login = settings.login.as_ref().unwrap();
+    let session = scylla::client::session_builder::SessionBuilder::new()
+        .known_nodes(&settings.nodes)
+        .user(&login.user, &login.password.0)
+        .build()
+        .await
+        .unwrap();
+    for statement in statements {
+        session.query_unpaged(*statement, ()).await.unwrap();
+    }
+}
+
+/// Connects as a server of ours does.
+pub(crate) async fn connect(settings: &ScyllaSettings) -> Cql {
+    Cql::connect(settings, Arc::new(SystemClock)).await.unwrap()
+}

@@ -1,0 +1,170 @@
+//! One server process: its settings file, its start, its end.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use scylla::client::session_builder::SessionBuilder;
+
+/// A start takes about ten seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Who may do everything on it.
+pub(super) const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
+/// Between two looks at whether it is up.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Bytes of its log that are shown when it does not come up.
+const LOG_SHOWN_BYTES: i64 = 4_000;
+
+/// One server process. It is killed (`kill -9`) when this is dropped, or when the test process is gone.
+pub(crate) struct Server {
+    folder: PathBuf,
+    ports: Ports,
+    options: Vec<String>,
+    /// Its standard input is what keeps the server alive.
+    launcher: Option<Child>,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    clients: u16,
+    nodes: u16,
+}
+
+impl Server {
+    /// A new, empty server with further options of its virtual machine.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("cql-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+        std::fs::write(folder.join("remove-at-end"), "").unwrap();
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut server = Self { folder, ports: free_ports(), options, launcher: None };
+        server.write_settings();
+        server.start_again();
+        server
+    }
+
+    /// `host:port` of its door for clients.
+    pub(crate) fn node(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.clients)
+    }
+
+    /// Kills it as `kill -9` does. What it keeps stays, for [`Server::start_again`].
+    pub(crate) fn kill(&mut self) {
+        std::fs::remove_file(self.folder.join("remove-at-end")).unwrap_or_default();
+        self.end();
+    }
+
+    /// Starts it on the same data and ports, and waits until clients can sign in. If it still runs it is killed before.
+    pub(crate) fn start_again(&mut self) {
+        self.kill();
+        std::fs::write(self.folder.join("remove-at-end"), "").unwrap();
+        let launcher = Command::new(here().join("launch.sh"))
+            .arg(jars())
+            .arg(&self.folder)
+            .args(&self.options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.launcher = Some(launcher);
+        let begun = Instant::now();
+        while !self.is_up() {
+            assert!(begun.elapsed() < PATIENCE, "the CQL server does not come up:\n{}", self.log_end());
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Whether its superuser can sign in: it listens before that role is there.
+    fn is_up(&self) -> bool {
+        if TcpStream::connect(self.node()).is_err() {
+            return false;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (user, password) = SUPERUSER;
+        let signing_in =
+            SessionBuilder::new().known_node(self.node()).user(user, password).fetch_schema_metadata(false);
+        runtime.block_on(signing_in.build()).is_ok()
+    }
+
+    fn end(&mut self) {
+        if let Some(mut launcher) = self.launcher.take() {
+            drop(launcher.stdin.take());
+            drop(launcher.wait());
+        }
+    }
+
+    fn log_end(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut log) = std::fs::File::open(self.folder.join("server.log")) {
+            drop(log.seek(SeekFrom::End(-LOG_SHOWN_BYTES)));
+            drop(log.read_to_string(&mut text));
+        }
+        text
+    }
+
+    fn write_settings(&self) {
+        let Ports { clients, nodes } = self.ports;
+        let folder = self.folder.display();
+        let settings = format!(
+            "cluster_name: runstream-tests
+num_tokens: 1
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters: [{{seeds: \"127.0.0.1:{nodes}\"}}]
+listen_address: 127.0.0.1
+rpc_address: 127.0.0.1
+storage_port: {nodes}
+native_transport_port: {clients}
+endpoint_snitch: SimpleSnitch
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+commitlog_sync: batch
+commitlog_directory: {folder}/commitlog
+data_file_directories: [{folder}/data]
+hints_directory: {folder}/hints
+saved_caches_directory: {folder}/saved_caches
+cdc_raw_directory: {folder}/cdc
+auto_snapshot: false
+"
+        );
+        std::fs::write(self.folder.join("cassandra.yaml"), settings).unwrap();
+        let logging = "<configuration><appender name=\"OUT\" class=\"ch.qos.logback.core.ConsoleAppender\"><encoder>\
+             <pattern>%d %-5level %logger{20} %msg%n</pattern></encoder></appender>\
+             <root level=\"INFO\"><appender-ref ref=\"OUT\"/></root></configuration>\n";
+        std::fs::write(self.folder.join("logback.xml"), logging).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/cql")
+}
+
+/// The folder of its jars, fetched if they are not there yet.
+fn jars() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("cql-server");
+    let fetched = Command::new(here().join("fetch.sh")).arg(&folder).stdin(Stdio::null()).output().unwrap();
+    assert!(
+        fetched.status.success(),
+        "the CQL server cannot be fetched; it takes Java 17 and Maven, and `tests/run` goes without:\n{}{}",
+        String::from_utf8_lossy(&fetched.stdout),
+        String::from_utf8_lossy(&fetched.stderr),
+    );
+    folder.join("lib")
+}
+
+/// Two ports that were free a moment ago.
+fn free_ports() -> Ports {
+    let [clients, nodes] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    Ports { clients: port(&clients), nodes: port(&nodes) }
+}
