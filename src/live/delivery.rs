@@ -36,6 +36,7 @@ impl Delivery for Live {
     fn sealed(&self, org: OrgId, window: &Arc<Window>) {
         let Some(audience) = self.shared.viewers.audience(org) else { return };
         let encoded = audience.windows().add(window);
+        tracing::trace!(org.id = %org, from = window.from, upto = window.upto, "delivering a window");
         let mut sent = 0;
         audience.for_each(|viewer| {
             let (due, went) = viewer.seat.tick(&encoded);

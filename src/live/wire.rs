@@ -182,6 +182,9 @@ impl Wire {
             Ok(written) => {
                 let (begun, rest) = window.begun(first, written);
                 state.rest = window.part(rest, limits::LIVE_SHARED_WINDOW_BYTES_MAX);
+                if !state.rest.is_empty() {
+                    tracing::trace!(rest_bytes = state.rest.len(), "a frame is written in part");
+                }
                 Offered::Begun { frames: begun, whole: state.rest.is_empty() }
             }
             // The library meets the same error, and ends the session over it.

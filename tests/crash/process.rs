@@ -31,6 +31,8 @@ pub(crate) struct Account {
     pub(crate) project: String,
     /// The key, for clients of another make.
     pub(crate) key: HeaderValue,
+    /// The person's, for dashboards.
+    pub(crate) token: String,
 }
 
 /// Somebody who sets a deployment up.
@@ -39,9 +41,15 @@ pub(crate) struct Person;
 impl Person {
     /// Signs up at the server, makes a project and a key.
     pub(crate) async fn sign_up(base_url: &str) -> Account {
+        Self::sign_up_as(base_url, "ada").await
+    }
+
+    /// The same as somebody with an organization of their own.
+    pub(crate) async fn sign_up_as(base_url: &str, name: &str) -> Account {
         let client = Client::new(Arc::new(TcpDial { timeout: START_TIMEOUT }), base_url).unwrap();
         let body = json!({
-            "email": "ada@crash.test", "password": "Correct-Horse-9!", "name": "Ada", "organizationName": "Crash"
+            "email": format!("{name}@crash.test"), "password": "Correct-Horse-9!", "name": name,
+            "organizationName": name,
         });
         let token = created(&client, "/api/auth/signup", body).await["token"].as_str().unwrap().to_owned();
         let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
@@ -51,7 +59,7 @@ impl Person {
         let key = created(&person, "/api/auth/api-keys", json!({})).await["apiKey"].clone();
         let key = HeaderValue::from_str(key.as_str().unwrap()).unwrap();
         let client = client.with_header("x-api-key".parse().unwrap(), key.clone());
-        Account { client, project: project.as_str().unwrap().to_owned(), key }
+        Account { client, project: project.as_str().unwrap().to_owned(), key, token }
     }
 }
 
@@ -79,6 +87,11 @@ pub(crate) struct Journal {
 impl Deployment {
     /// Starts a server on an empty data folder and waits until it is healthy.
     pub(crate) async fn start() -> Self {
+        Self::start_as(spawn).await
+    }
+
+    /// The same with another program.
+    pub(crate) async fn start_as(spawn: impl FnOnce(&std::path::Path, u16) -> Child) -> Self {
         let data = tempfile::tempdir().unwrap();
         let port = lasting_port();
         let child = spawn(data.path(), port);
@@ -92,7 +105,12 @@ impl Deployment {
 
     /// Signs up and makes a project and a key.
     pub(crate) async fn sign_up(&self) -> Account {
-        Person::sign_up(&format!("http://127.0.0.1:{}", self.port)).await
+        self.sign_up_as("ada").await
+    }
+
+    /// The same as somebody with an organization of their own.
+    pub(crate) async fn sign_up_as(&self, name: &str) -> Account {
+        Person::sign_up_as(&format!("http://127.0.0.1:{}", self.port), name).await
     }
 
     /// Where it listens.
@@ -146,7 +164,17 @@ impl Deployment {
 
     /// Starts the binary again on the same data folder and port, without waiting for it.
     pub(crate) async fn restart(&mut self) {
+        self.restart_as(spawn);
+    }
+
+    /// The same with another program.
+    pub(crate) fn restart_as(&mut self, spawn: impl FnOnce(&std::path::Path, u16) -> Child) {
         self.child = spawn(self.data.path(), self.port);
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) async fn until_dead(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(START_TIMEOUT, self.child.wait()).await.expect("it ends").unwrap()
     }
 
     /// Waits until `/health` answers 200.
@@ -171,11 +199,16 @@ impl Deployment {
 
     /// Ends the server in good order and checks that it says so; returns its data folder.
     pub(crate) async fn terminate(mut self) -> tempfile::TempDir {
+        self.end().await;
+        self.data
+    }
+
+    /// The same, and it may be started again.
+    pub(crate) async fn end(&mut self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
-        self.data
     }
 }
 

@@ -1,5 +1,5 @@
 //! The live channel: stock Socket.IO clients and raw sockets against the door alone, with tokens and frames made by
-//! the test.
+//! the test; and the whole server, with real reporters, that is cut off, killed and overrun.
 
 mod channel;
 mod frames;
@@ -11,3 +11,4 @@ mod rights;
 mod rows;
 mod served;
 mod slow;
+mod stops;

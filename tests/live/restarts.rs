@@ -1,4 +1,5 @@
-//! The whole server, killed under its viewers: stock clients that only append end with what `/logs` returns.
+//! The whole server, killed under its viewers: stock clients that only append end with what `/logs` returns, each with
+//! that of its own organization.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::support::long_mode;
 use crate::support::viewers::StockViewers;
 
 /// Sends until it is acknowledged, as often as it takes.
-async fn insist(client: &Client, path: &str, body: &Value, expected: StatusCode) -> Value {
+pub(super) async fn insist(client: &Client, path: &str, body: &Value, expected: StatusCode) -> Value {
     loop {
         if let Ok(answer) = client.call(Method::POST, path, Some(body)).await
             && answer.status == expected
@@ -28,7 +29,7 @@ async fn insist(client: &Client, path: &str, body: &Value, expected: StatusCode)
 }
 
 /// Reports one run until it is told to stop; returns its task.
-async fn report(account: Account, name: usize, stop: Arc<AtomicBool>) -> String {
+pub(super) async fn report(account: Account, name: usize, stop: Arc<AtomicBool>) -> String {
     static STAMP: AtomicI64 = AtomicI64::new(1_774_000_000_000);
     let setup = json!({
         "projectId": account.project, "framework": "playwright", "reporterVersion": "1", "totalTests": 0,
@@ -56,22 +57,25 @@ async fn report(account: Account, name: usize, stop: Arc<AtomicBool>) -> String 
 async fn viewers_of_a_server_that_is_killed_end_with_exactly_what_is_stored() {
     let kills: u64 = if long_mode() { 60 } else { 4 };
     let mut deployment = Deployment::start().await;
-    let account = deployment.sign_up().await;
-    let person = json!({ "email": "ada@crash.test", "password": "Correct-Horse-9!" });
-    let signed_in = insist(&account.client, "/api/auth/login", &person, StatusCode::OK).await;
+    let accounts = [deployment.sign_up_as("ada").await, deployment.sign_up_as("bob").await];
     let line = Line::to(deployment.port(), 11).await;
-    let mut wanted = Vec::new();
-    for client in ["4.6", "4.8"] {
+    // Each with the organization that it watches.
+    let (mut wanted, mut owners) = (Vec::new(), Vec::new());
+    for (client, owner) in [("4.6", 0), ("4.8", 0), ("4.8", 1)] {
         for transports in transports() {
-            wanted.push(json!({ "client": client, "transports": transports, "token": signed_in["token"] }));
+            let token = &accounts[owner].token;
+            wanted.push(json!({ "client": client, "transports": transports, "token": token }));
+            owners.push(owner);
         }
     }
     let mut viewers = StockViewers::start(&line.url, &wanted);
     viewers.until_welcome().await;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let reporters: Vec<_> =
-        (0..2).map(|name| tokio::spawn(report(account.clone(), name, Arc::clone(&stop)))).collect();
+    let reporters = [0, 0, 1].into_iter().enumerate();
+    let reporters: Vec<_> = reporters
+        .map(|(name, owner)| (owner, tokio::spawn(report(accounts[owner].clone(), name, Arc::clone(&stop)))))
+        .collect();
     for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(250 + kill * 173 % 500)).await;
         // Sometimes the connections have accidents of their own around it.
@@ -83,22 +87,27 @@ async fn viewers_of_a_server_that_is_killed_end_with_exactly_what_is_stored() {
     line.storm(false);
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.store(true, Ordering::SeqCst);
-    let mut texts = BTreeMap::new();
-    for reporter in reporters {
+    let mut texts = [BTreeMap::new(), BTreeMap::new()];
+    for (owner, reporter) in reporters {
         let task = reporter.await.unwrap();
-        let logs = account.get(&format!("/api/executions/{task}/logs")).await;
-        texts.insert(task, logs["data"]["output"].as_str().unwrap().to_owned());
+        let logs = accounts[owner].get(&format!("/api/executions/{task}/logs")).await;
+        let text = logs["data"]["output"].as_str().unwrap().to_owned();
+        assert!(text.len() > 10_000, "too little was printed to mean anything");
+        texts[owner].insert(task, text);
     }
-    assert!(texts.values().all(|text| text.len() > 10_000), "too little was printed to mean anything");
-    let all: Vec<_> = (0..wanted.len()).map(|viewer| (viewer, &texts)).collect();
+    let all: Vec<_> = owners.iter().enumerate().map(|(viewer, owner)| (viewer, &texts[*owner])).collect();
     viewers.until_complete(&all).await;
     viewers
-        .until("the end of both runs", |seen| {
-            seen.iter().all(|one| texts.keys().all(|task| one.statuses.get(task) == Some(&json!("PASSED"))))
+        .until("the end of all runs", |seen| {
+            let mut each = seen.iter().zip(&owners);
+            each.all(|(one, owner)| {
+                texts[*owner].keys().all(|task| one.statuses.get(task) == Some(&json!("PASSED")))
+            })
         })
         .await;
-    for one in viewers.seen().await {
-        one.must_have(&texts);
+    for (one, owner) in viewers.seen().await.iter().zip(&owners) {
+        // Nothing of the other organization either: it has no other runs than these.
+        one.must_have(&texts[*owner]);
         assert_eq!(one.recovered + 1, one.connects, "each return went on where it was: {:?}", one.reasons);
         assert!(one.connects as u64 > kills / 2, "{}", one.connects);
     }

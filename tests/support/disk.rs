@@ -1,4 +1,4 @@
-//! The machine's files with syncs that are slow, or that begin to fail.
+//! The machine's files with syncs that are slow, that begin to fail, or that somebody watches.
 
 use std::io;
 use std::path::Path;
@@ -8,17 +8,43 @@ use std::time::Duration;
 
 use runstream::fs::{Entry, File, Fs, OsFs};
 
+/// What happens to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment<'a> {
+    /// These bytes are about to be written.
+    Write(&'a [u8]),
+    /// What was written is about to be synced.
+    Sync,
+    /// It is synced.
+    Synced,
+}
+
+/// Told of every moment, on the thread that writes.
+pub(crate) type Watch = Arc<dyn Fn(Moment<'_>) + Send + Sync>;
+
 /// What its syncs do.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     delay: Duration,
     broken: Arc<AtomicBool>,
+    watch: Option<Watch>,
 }
 
 impl Disk {
     /// Every sync takes this long.
     pub(crate) fn slow(delay: Duration) -> Self {
         Self { delay, ..Self::default() }
+    }
+
+    /// `watch` is told of what happens.
+    pub(crate) fn watched(watch: Watch) -> Self {
+        Self { watch: Some(watch), ..Self::default() }
+    }
+
+    fn tell(&self, moment: Moment<'_>) {
+        if let Some(watch) = &self.watch {
+            watch(moment);
+        }
     }
 
     /// From now on no sync succeeds.
@@ -72,6 +98,7 @@ impl File for DiskFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.tell(Moment::Write(bytes));
         self.file.write_all_at(bytes, offset)
     }
 
@@ -80,7 +107,10 @@ impl File for DiskFile {
         if self.disk.broken.load(Ordering::Acquire) {
             return Err(io::Error::other("the disk is broken"));
         }
-        self.file.sync_data()
+        self.disk.tell(Moment::Sync);
+        self.file.sync_data()?;
+        self.disk.tell(Moment::Synced);
+        Ok(())
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

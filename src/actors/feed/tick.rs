@@ -340,6 +340,7 @@ impl Shared {
         let from = state.ledger.sealed();
         let rows = state.ledger.sealable(limits::FEED_PENDING_BYTES_MAX as u64);
         let upto = rows.last()?.seq;
+        tracing::trace!(org.id = %self.org, from, upto, "sealing a window");
         state.ledger.seal(upto);
         let rest = state.parts.split_off(&upto.saturating_add(1));
         let parts = std::mem::replace(&mut state.parts, rest);
