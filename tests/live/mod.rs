@@ -1,7 +1,9 @@
 //! The live channel: stock Socket.IO clients and raw sockets against the door alone, with tokens and frames made by
 //! the test; and the whole server, with real reporters, that is cut off, killed and overrun.
 
+mod behind;
 mod channel;
+mod crowd;
 mod frames;
 mod handshake;
 mod recovery;
