@@ -4,6 +4,7 @@
 mod behind;
 mod channel;
 mod crowd;
+mod faults;
 mod frames;
 mod handshake;
 mod recovery;
