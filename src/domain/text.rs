@@ -12,9 +12,12 @@ pub fn utf16_len(text: &str) -> u64 {
     if text.is_ascii() {
         return text.len() as u64;
     }
-    // Every character begins with one byte that is no continuation; those of four bytes take a surrogate pair.
-    let units = |byte: u8| u64::from(byte & 0xC0 != 0x80) + u64::from(byte >= 0xF0);
-    text.bytes().map(units).sum()
+    // Every character begins with one byte that is no continuation; those of four bytes take a surrogate pair. Sums of a
+    // byte are what a processor adds sixteen or more of at once.
+    let units = |byte: &u8| u8::from(byte & 0xC0 != 0x80) + u8::from(*byte >= 0xF0);
+    let (chunks, rest) = text.as_bytes().as_chunks::<112>();
+    let sums = chunks.iter().map(|chunk| u64::from(chunk.iter().map(units).sum::<u8>()));
+    sums.sum::<u64>() + rest.iter().map(|byte| u64::from(units(byte))).sum::<u64>()
 }
 
 /// The first `chars` characters (Unicode scalar values) of `text` if it has more than that.
@@ -163,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lengths_are_those_of_utf16(text in ".*") {
+        fn lengths_are_those_of_utf16(text in "(.{0,3}😀?){0,120}") {
             prop_assert_eq!(utf16_len(&text), text.encode_utf16().count() as u64);
         }
 

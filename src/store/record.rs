@@ -9,6 +9,8 @@ use super::contract::{StoreError, StoreResult};
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
+/// Room that is made for a record at first.
+const ROOM_BYTES: usize = 128;
 /// The version of a record that something was added to: the record as it was, then what was added.
 const VERSION_WITH: u8 = 2;
 
@@ -17,8 +19,44 @@ const VERSION_WITH: u8 = 2;
 /// # Errors
 /// `Unavailable` if the record cannot be put into bytes, which no record of this program does.
 pub fn encode<T: Serialize + ?Sized>(record: &T) -> StoreResult<Vec<u8>> {
-    postcard::to_extend(record, vec![VERSION])
+    let mut bytes = Vec::with_capacity(ROOM_BYTES);
+    encode_into(record, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Appends the stored form of `record`.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_into<T: Serialize + ?Sized>(record: &T, bytes: &mut Vec<u8>) -> StoreResult<()> {
+    bytes.push(VERSION);
+    append(record, bytes)
+}
+
+fn append<T: Serialize + ?Sized>(record: &T, bytes: &mut Vec<u8>) -> StoreResult<()> {
+    postcard::serialize_with_flavor(record, Append(bytes))
         .map_err(|error| StoreError::Unavailable(format!("a record cannot be encoded: {error}")))
+}
+
+/// Where encoded bytes go: whole slices at a time.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a stored record back. All bytes must belong to it.
@@ -43,8 +81,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> StoreResult<T> {
 /// # Errors
 /// As [`encode`].
 pub fn encode_with<T: Serialize + ?Sized, A: Serialize>(record: &T, added: &A) -> StoreResult<Vec<u8>> {
-    postcard::to_extend(&(record, added), vec![VERSION_WITH])
-        .map_err(|error| StoreError::Unavailable(format!("a record cannot be encoded: {error}")))
+    let mut bytes = Vec::with_capacity(ROOM_BYTES);
+    bytes.push(VERSION_WITH);
+    append(&(record, added), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads back what [`encode_with`] wrote, or the first version, which has the default of what was added.

@@ -20,6 +20,8 @@ pub(super) struct Builder {
     items: Vec<Item>,
     recent: [Span; RECENT_TESTS],
     next_recent: usize,
+    /// The test of the event before: mostly it is that of the next one too.
+    last_test: Span,
     /// Whether anything of the current event was cut.
     pub(super) event_cut: bool,
 }
@@ -73,8 +75,10 @@ impl Builder {
 
     /// The test's id as it is kept: shared with its recent events, shortened if it is too long.
     pub(super) fn test(&mut self, id: &str) -> Span {
-        let known = self.recent.iter().copied().find(|span| span.len > 0 && kept(&self.strings, *span) == id);
-        if let Some(span) = known {
+        let is_known = |span: &&Span| span.len > 0 && kept_bytes(&self.strings, **span) == id.as_bytes();
+        let known = std::iter::once(&self.last_test).chain(&self.recent).find(is_known);
+        if let Some(span) = known.copied() {
+            self.last_test = span;
             return span;
         }
         let start = self.strings.len();
@@ -88,6 +92,7 @@ impl Builder {
             *slot = span;
         }
         self.next_recent = (self.next_recent + 1) % RECENT_TESTS;
+        self.last_test = span;
         span
     }
 
@@ -133,8 +138,13 @@ impl Builder {
         self.strings.clear();
         self.items.clear();
         self.recent = [Span::default(); RECENT_TESTS];
+        self.last_test = Span::default();
         self.event_cut = false;
     }
+}
+
+fn kept_bytes(strings: &str, span: Span) -> &[u8] {
+    strings.as_bytes().get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
 }
 
 fn kept(strings: &str, span: Span) -> &str {

@@ -16,6 +16,9 @@ use crate::store::record;
 
 /// Bytes of the facts.
 const FACTS_BYTES: usize = 88;
+/// Room that is made for the description of a batch, and for each of its items; both mostly take less.
+const DESCRIPTION_ROOM_BYTES: usize = 128;
+const ITEM_ROOM_BYTES: usize = 24;
 /// The second version: with the number in the feed.
 const VERSION: u8 = 2;
 /// The first version, which ends before that number.
@@ -132,10 +135,37 @@ fn facts_bytes(stored: &[u8]) -> Result<usize, String> {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Described<B> {
+#[derive(Deserialize)]
+struct Described {
     refusals: Refusals,
-    batches: Vec<B>,
+    batches: Vec<BatchIn>,
+}
+
+#[derive(Serialize)]
+struct DescribedOut<'a> {
+    refusals: Refusals,
+    batches: Batches<'a>,
+}
+
+/// The batches of a segment, described one by one as they are written.
+struct Batches<'a>(&'a [SegmentBatch]);
+
+impl Serialize for Batches<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let described = self.0.iter().map(|SegmentBatch { session, receipt, batch }| BatchOut {
+            session: *session,
+            receipt: *receipt,
+            // A batch is far below four gigabytes; `encode` has looked.
+            text_bytes: u32::try_from(batch.text.len()).unwrap_or(u32::MAX),
+            text_units: batch.text_units,
+            strings_bytes: u32::try_from(batch.strings.len()).unwrap_or(u32::MAX),
+            received: batch.received,
+            truncated: batch.truncated,
+            rejected: batch.rejected,
+            items: &batch.items,
+        });
+        serializer.collect_seq(described)
+    }
 }
 
 #[derive(Serialize)]
@@ -169,25 +199,21 @@ pub(in crate::store) fn encode(segment: &Segment) -> StoreResult<(Facts, Vec<Byt
     let short = |bytes: usize| {
         u32::try_from(bytes).map_err(|_| StoreError::Unavailable(format!("a batch of {bytes} bytes")))
     };
-    let mut batches = Vec::with_capacity(segment.batches.len());
-    for SegmentBatch { session, receipt, batch } in &segment.batches {
-        batches.push(BatchOut {
-            session: *session,
-            receipt: *receipt,
-            text_bytes: short(batch.text.len())?,
-            text_units: batch.text_units,
-            strings_bytes: short(batch.strings.len())?,
-            received: batch.received,
-            truncated: batch.truncated,
-            rejected: batch.rejected,
-            items: &batch.items,
-        });
+    for SegmentBatch { batch, .. } in &segment.batches {
+        short(batch.text.len().max(batch.strings.len()))?;
     }
-    let description = record::encode(&Described { refusals: segment.refusals, batches })?;
-    let facts = Facts::of(segment, short(description.len())?);
-    let mut parts = Vec::with_capacity(2 + 2 * segment.batches.len());
-    parts.push(Bytes::copy_from_slice(&facts.to_bytes()));
-    parts.push(description.into());
+    let items: usize = segment.batches.iter().map(|entry| entry.batch.items.len()).sum();
+    let mut front = Vec::with_capacity(FACTS_BYTES + DESCRIPTION_ROOM_BYTES + items * ITEM_ROOM_BYTES);
+    // The facts tell how long the description is, and come before it.
+    front.resize(FACTS_BYTES, 0);
+    let described = DescribedOut { refusals: segment.refusals, batches: Batches(&segment.batches) };
+    record::encode_into(&described, &mut front)?;
+    let facts = Facts::of(segment, short(front.len() - FACTS_BYTES)?);
+    if let Some(place) = front.first_chunk_mut() {
+        *place = facts.to_bytes();
+    }
+    let mut parts = Vec::with_capacity(1 + 2 * segment.batches.len());
+    parts.push(front.into());
     parts.extend(segment.batches.iter().map(|entry| entry.batch.text.clone()));
     parts.extend(segment.batches.iter().map(|entry| entry.batch.strings.clone()));
     Ok((facts, parts))
@@ -207,7 +233,7 @@ pub(in crate::store) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<S
     let facts = Facts::read(stored)?;
     let mut rest = Slices { rest: stored.slice(facts_bytes(stored).map_err(StoreError::Damaged)?..) };
     let description = rest.next(facts.description_bytes)?;
-    let described: Described<BatchIn> = record::decode(&description)?;
+    let described: Described = record::decode(&description)?;
     let lengths: Vec<_> =
         described.batches.iter().map(|batch| (batch.text_bytes, batch.strings_bytes)).collect();
     let texts = lengths.iter().map(|(text, _)| rest.next_text(*text)).collect::<StoreResult<Vec<_>>>()?;
