@@ -2,20 +2,24 @@
 //! while an entry is being dropped is not kept: it may be the old state.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
 
 use crate::clock::UnixMs;
 
 /// Locks that share the entries.
 const SHARDS: usize = 16;
 
+/// Values with the moment they were read.
+type Entries<K, V> = HashMap<K, (UnixMs, V), RandomState>;
+
 /// Entries by key, each with the moment it was read.
 pub(super) struct Cache<K, V> {
-    shards: [Mutex<HashMap<K, (UnixMs, V)>>; SHARDS],
+    shards: [Mutex<Entries<K, V>>; SHARDS],
     placement: RandomState,
     drops: AtomicU64,
     entries_per_shard_max: usize,
@@ -33,7 +37,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn new(entries_max: usize, lifetime: Duration) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            placement: RandomState::new(),
+            placement: RandomState::default(),
             drops: AtomicU64::new(0),
             entries_per_shard_max: entries_max.div_ceil(SHARDS).max(1),
             lifetime_ms: i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX),
@@ -90,7 +94,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         self.shard(key).remove(key);
     }
 
-    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, (UnixMs, V)>> {
+    fn shard(&self, key: &K) -> MutexGuard<'_, Entries<K, V>> {
         let at = usize::try_from(self.placement.hash_one(key) % (SHARDS as u64)).unwrap_or(0);
         let [first, ..] = &self.shards;
         lock(self.shards.get(at).unwrap_or(first))

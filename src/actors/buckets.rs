@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, RwLock};
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use super::bucket::{Bucket, Quota, Verdict};
 use crate::clock::UnixMs;
@@ -42,7 +43,7 @@ pub enum BucketKey {
 /// One organization's counters.
 #[derive(Debug, Default)]
 pub struct OrgBuckets {
-    buckets: RwLock<HashMap<BucketKey, (Arc<Bucket>, Quota)>>,
+    buckets: RwLock<HashMap<BucketKey, (Arc<Bucket>, Quota), RandomState>>,
 }
 
 impl OrgBuckets {

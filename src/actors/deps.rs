@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use ractor::ActorRef;
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
@@ -84,13 +85,13 @@ impl Deps {
 #[derive(Default)]
 pub(super) struct Directory {
     /// Sessions that may still be fed; a miss is looked up in the store.
-    pub(super) sessions: DashMap<SessionId, SessionEntry>,
+    pub(super) sessions: DashMap<SessionId, SessionEntry, RandomState>,
     /// Execution actors that are in memory.
-    pub(super) executions: DashMap<ExecutionId, ActorRef<ExecutionMessage>>,
+    pub(super) executions: DashMap<ExecutionId, ActorRef<ExecutionMessage>, RandomState>,
     /// Organizations that are in memory.
-    pub(super) organizations: DashMap<OrgId, Arc<Organization>>,
+    pub(super) organizations: DashMap<OrgId, Arc<Organization>, RandomState>,
     /// Feeds that are in memory. Apart from their organizations: what is being stored may outlive these.
-    pub(super) feeds: DashMap<OrgId, Feed>,
+    pub(super) feeds: DashMap<OrgId, Feed, RandomState>,
 }
 
 impl Directory {

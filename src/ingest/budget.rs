@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::limits::BUDGET_ORGANIZATIONS_KEPT;
 pub struct Budget {
     all: Arc<Semaphore>,
     bytes: usize,
-    organizations: DashMap<OrgId, Arc<Semaphore>>,
+    organizations: DashMap<OrgId, Arc<Semaphore>, RandomState>,
     wait: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize, wait: Duration) -> Self {
         let bytes = bytes.min(Semaphore::MAX_PERMITS);
-        Self { all: Arc::new(Semaphore::new(bytes)), bytes, organizations: DashMap::new(), wait }
+        Self { all: Arc::new(Semaphore::new(bytes)), bytes, organizations: DashMap::default(), wait }
     }
 
     /// How much there is in all.
@@ -63,12 +64,19 @@ impl Budget {
         deadline: Instant,
     ) -> Result<ByteShare, NoRoom> {
         let permits = u32::try_from(bytes.min(self.organization_bytes())).map_err(|_| NoRoom)?;
+        let part = self.organization(org);
+        // Mostly there is room, and nothing to wait for.
+        if let Ok(organization) = Arc::clone(&part).try_acquire_many_owned(permits)
+            && let Ok(all) = Arc::clone(&self.all).try_acquire_many_owned(permits)
+        {
+            return Ok(ByteShare { organization, all });
+        }
         let take = async {
-            let organization = acquire(&self.organization(org), permits).await?;
+            let organization = acquire(&part, permits).await?;
             let all = acquire(&self.all, permits).await?;
             Ok(ByteShare { organization, all })
         };
-        tokio::time::timeout_at(deadline, take).await.unwrap_or(Err(NoRoom))
+        Box::pin(tokio::time::timeout_at(deadline, take)).await.unwrap_or(Err(NoRoom))
     }
 
     /// Makes `share` grow to `bytes`, as far as one organization may hold that much.

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use crate::domain::batch::BatchNumber;
 use crate::limits;
 
@@ -10,7 +12,7 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(super) struct AppliedNumbers {
     /// Per writer: first number of a range → its last number.
-    writers: HashMap<u32, BTreeMap<u64, u64>>,
+    writers: HashMap<u32, BTreeMap<u64, u64>, RandomState>,
     ranges: usize,
 }
 

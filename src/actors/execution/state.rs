@@ -4,6 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::{Applied, Refusal};
@@ -30,8 +31,8 @@ pub struct RunState {
     pub(super) closure: Option<ClosedRun>,
     /// Refusals that no segment carries yet.
     pub(super) unsaved_refusals: Refusals,
-    sessions: HashMap<SessionId, SessionState>,
-    tests: HashMap<u64, TestState>,
+    sessions: HashMap<SessionId, SessionState, RandomState>,
+    tests: HashMap<u64, TestState, RandomState>,
     counters: Completeness,
 }
 
@@ -40,7 +41,7 @@ struct SessionState {
     last_heard_ms: UnixMs,
     recent: VecDeque<Receipt>,
     /// How many of `recent` have a digest with these lower bits: mostly none, and then they need not be looked through.
-    digests: HashMap<u64, u32>,
+    digests: HashMap<u64, u32, RandomState>,
     numbers: AppliedNumbers,
 }
 
@@ -70,10 +71,10 @@ impl RunState {
         let session = SessionState {
             last_heard_ms: execution.start_ms,
             recent: VecDeque::new(),
-            digests: HashMap::new(),
+            digests: HashMap::default(),
             numbers: AppliedNumbers::default(),
         };
-        let sessions = HashMap::from([(execution.ingest.session, session)]);
+        let sessions = HashMap::from_iter([(execution.ingest.session, session)]);
         Self {
             execution,
             epoch,
@@ -82,7 +83,7 @@ impl RunState {
             closure,
             unsaved_refusals: Refusals::default(),
             sessions,
-            tests: HashMap::new(),
+            tests: HashMap::default(),
             counters: Completeness::default(),
         }
     }

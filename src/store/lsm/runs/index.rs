@@ -3,6 +3,7 @@
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
 use super::segment::{Facts, SegmentKey};
@@ -253,7 +254,7 @@ pub(super) enum Admission {
 /// The runs that are not settled.
 #[derive(Default)]
 pub(super) struct Index {
-    runs: DashMap<ExecutionId, Run>,
+    runs: DashMap<ExecutionId, Run, RandomState>,
 }
 
 impl Index {
