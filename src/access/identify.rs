@@ -82,7 +82,8 @@ impl Access {
         match bearer(headers) {
             None => Err(authentication_required()),
             Some(token) => match std::str::from_utf8(token) {
-                Ok(token) => self.identify_token(token).await,
+                // In boxes, here and below: what is mostly not needed would make every request's future larger.
+                Ok(token) => Box::pin(self.identify_token(token)).await,
                 Err(_) => Err(invalid_token()),
             },
         }
@@ -183,10 +184,13 @@ impl Access {
         if let Some(key) = cache.get(hash, self.now_ms()) {
             return Ok(Some(key));
         }
-        let before = cache.before_read(self.now_ms());
-        let found = self.inner.store.key_by_hash(hash).await.map_err(cannot_check)?;
-        let key = found.filter(|key| bool::from(key.hash.ct_eq(hash)));
-        Ok(key.map(|key| cache.keep(*hash, Arc::new(KnownKey::from(&key)), before)))
+        let read = async {
+            let before = cache.before_read(self.now_ms());
+            let found = self.inner.store.key_by_hash(hash).await.map_err(cannot_check)?;
+            let key = found.filter(|key| bool::from(key.hash.ct_eq(hash)));
+            Ok(key.map(|key| cache.keep(*hash, Arc::new(KnownKey::from(&key)), before)))
+        };
+        Box::pin(read).await
     }
 
     async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
@@ -194,9 +198,12 @@ impl Access {
         if let Some(account) = cache.get(&user, self.now_ms()) {
             return Ok(Some(account));
         }
-        let before = cache.before_read(self.now_ms());
-        let found = self.read_account(user).await?;
-        Ok(found.map(|found| cache.keep(user, found, before)))
+        let read = async {
+            let before = cache.before_read(self.now_ms());
+            let found = self.read_account(user).await?;
+            Ok(found.map(|found| cache.keep(user, found, before)))
+        };
+        Box::pin(read).await
     }
 
     async fn read_account(&self, user: UserId) -> Result<Option<Account>, Failure> {

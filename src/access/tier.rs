@@ -123,26 +123,29 @@ impl Tiers {
 /// Tells the client where it stands. For every answer to a request that was counted, refusals included; with two tiers
 /// the stricter one is told.
 pub fn rate_headers(verdict: &Verdict, headers: &mut HeaderMap) {
-    headers.insert(RATE_LIMIT, verdict.limit.into());
-    headers.insert(RATE_REMAINING, verdict.remaining.into());
-    if let Some(reset) = reset_header(verdict.reset_ms) {
+    if let Some((limit, reset)) = window_headers(verdict) {
+        headers.insert(RATE_LIMIT, limit);
+        headers.insert(RATE_REMAINING, verdict.remaining.into());
         headers.insert(RATE_RESET, reset);
     }
 }
 
-/// A moment as a header. All requests of a window have the same one, so each thread keeps the last it wrote.
-fn reset_header(reset_ms: UnixMs) -> Option<HeaderValue> {
-    thread_local!(static LAST: RefCell<Option<(UnixMs, HeaderValue)>> = const { RefCell::new(None) });
+/// Limit and end of a window. All requests of a window have the same ones, so each thread keeps the last it wrote.
+fn window_headers(verdict: &Verdict) -> Option<(HeaderValue, HeaderValue)> {
+    type Written = ((u32, UnixMs), (HeaderValue, HeaderValue));
+    thread_local!(static LAST: RefCell<Option<Written>> = const { RefCell::new(None) });
+    let of = (verdict.limit, verdict.reset_ms);
     LAST.with_borrow_mut(|last| {
-        if let Some((of, header)) = last
-            && *of == reset_ms
+        if let Some((written_of, headers)) = last
+            && *written_of == of
         {
-            return Some(header.clone());
+            return Some(headers.clone());
         }
         // A moment prints as digits and punctuation of ASCII.
-        let header = HeaderValue::try_from(IsoMs(reset_ms).to_string()).ok()?;
-        *last = Some((reset_ms, header.clone()));
-        Some(header)
+        let reset = HeaderValue::try_from(IsoMs(verdict.reset_ms).to_string()).ok()?;
+        let headers = (verdict.limit.into(), reset);
+        *last = Some((of, headers.clone()));
+        Some(headers)
     })
 }
 

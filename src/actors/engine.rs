@@ -135,7 +135,13 @@ impl Engine {
             Err(EngineError::SessionNotFound) => return self.archived(org, request.session).await,
             Err(error) => return Err(error),
         };
-        match self.ask(org, entry.execution, |reply| ExecutionMessage::TearDown { request, reply }).await {
+        match self
+            .ask(org, entry.execution, |reply| ExecutionMessage::TearDown {
+                request: Box::new(request),
+                reply,
+            })
+            .await
+        {
             // Settled meanwhile.
             Err(EngineError::NotFound) => self.archived(org, request.session).await,
             answer => answer,
@@ -298,10 +304,14 @@ impl Engine {
         if let Some(known) = self.deps.directory.executions.get(&execution) {
             return Ok(known.clone());
         }
-        let (reply, answer) = oneshot::channel();
-        let message = OrgMessage::Wake { execution, reply };
-        self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
-        self.within_wait(answer).await?.map_err(|_| BUSY)
+        // In a box: mostly it is there, and its request need not carry the place for this.
+        Box::pin(async {
+            let (reply, answer) = oneshot::channel();
+            let message = OrgMessage::Wake { execution, reply };
+            self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
+            self.within_wait(answer).await?.map_err(|_| BUSY)
+        })
+        .await
     }
 
     async fn organization_actor(&self, org: OrgId) -> Result<ActorRef<OrgMessage>, EngineError> {
@@ -326,21 +336,23 @@ impl Engine {
         let known = self.deps.directory.sessions.get(&session).map(|entry| *entry);
         let entry = match known {
             Some(entry) => entry,
-            None => {
-                let stored = self.deps.store.session(session).await?.ok_or(EngineError::SessionNotFound)?;
-                let Session { org, execution, status, .. } = stored;
-                // A finished one still takes late events until its run is settled; its actor knows for how long.
-                let is_over = status != SessionStatus::Running
-                    && self.deps.store.run_state(org, execution).await?.is_none();
-                if is_over {
-                    return Err(EngineError::SessionNotFound);
-                }
-                let entry = SessionEntry { org, execution };
-                self.deps.directory.sessions.insert(session, entry);
-                entry
-            }
+            None => Box::pin(self.stored_session_entry(session)).await?,
         };
         if entry.org == org { Ok(entry) } else { Err(EngineError::SessionNotFound) }
+    }
+
+    async fn stored_session_entry(&self, session: SessionId) -> Result<SessionEntry, EngineError> {
+        let stored = self.deps.store.session(session).await?.ok_or(EngineError::SessionNotFound)?;
+        let Session { org, execution, status, .. } = stored;
+        // A finished one still takes late events until its run is settled; its actor knows for how long.
+        let is_over =
+            status != SessionStatus::Running && self.deps.store.run_state(org, execution).await?.is_none();
+        if is_over {
+            return Err(EngineError::SessionNotFound);
+        }
+        let entry = SessionEntry { org, execution };
+        self.deps.directory.sessions.insert(session, entry);
+        Ok(entry)
     }
 
     /// The answer of a session that was finished, as long as it is remembered.

@@ -2,6 +2,8 @@
 //! share of the budget, unpacking.
 
 use std::io::Read;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -137,12 +139,21 @@ impl Reception {
         let deadline = self.budget.deadline();
         let first = promised.length.unwrap_or(BUDGET_STEP_BYTES) + REQUEST_OVERHEAD_BYTES;
         let share = self.budget.take(org, first, deadline).await?;
-        let gather = self.gather(org, body, promised.cap, share, deadline);
-        let received = tokio::time::timeout(self.timeout, gather).await.unwrap_or_else(|_| {
-            let message = "The request's body did not arrive in time";
-            Err(Failure::new(Kind::Timeout, "Request timeout", message).into())
-        })?;
-        if promised.is_packed() { self.unpack(org, received, promised, deadline).await } else { Ok(received) }
+        let mut gather = pin!(self.gather(org, body, promised.cap, share, deadline));
+        // Mostly it has come with its head, and needs no timer.
+        let received = match futures_util::poll!(gather.as_mut()) {
+            Poll::Ready(received) => received,
+            Poll::Pending => tokio::time::timeout(self.timeout, gather).await.unwrap_or_else(|_| {
+                let message = "The request's body did not arrive in time";
+                Err(Failure::new(Kind::Timeout, "Request timeout", message).into())
+            }),
+        }?;
+        if promised.is_packed() {
+            // In a box: most bodies are not, and need not carry its place.
+            Box::pin(self.unpack(org, received, promised, deadline)).await
+        } else {
+            Ok(received)
+        }
     }
 
     async fn gather<B>(

@@ -1,5 +1,8 @@
 //! The way of a request, in the order of the contract: size and media type, credential, tier, role, then the body
 //! (budget first), JSON, envelope, and what the engine says. Source: API reference, ingest 1.3.
+//!
+//! Every connection holds the future of its request, and it is moved and touched as a whole: what an event request that
+//! goes well does not need is in boxes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -111,7 +114,7 @@ impl IngestDoor {
         // that waits to be asked for its body is simply not asked.
         if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
             let rest = Body::new(body);
-            drop(discard(rest, limits::DISCARD_BYTES_MAX, limits::DISCARD_TIMEOUT).await);
+            drop(Box::pin(discard(rest, limits::DISCARD_BYTES_MAX, limits::DISCARD_TIMEOUT)).await);
         }
         self.inner.meters.answered(route, response.status(), begun.elapsed());
         response
@@ -176,15 +179,15 @@ impl Inner {
             Err(Unread::Refused(failure)) => return Err(failure),
             Err(Unread::NoRoom) => {
                 if route == Route::Event && !promised.is_packed() {
-                    self.note_lost(admitted, body).await;
+                    Box::pin(self.note_lost(admitted, body)).await;
                 }
                 return Err(failures::busy(1));
             }
         };
         match route {
             Route::Event => self.event(admitted, received).await,
-            Route::Setup => self.set_up(&admitted.caller, parts, &received).await,
-            Route::Teardown => self.tear_down(&admitted.caller, &received).await,
+            Route::Setup => Box::pin(self.set_up(&admitted.caller, parts, &received)).await,
+            Route::Teardown => Box::pin(self.tear_down(&admitted.caller, &received)).await,
         }
     }
 
@@ -195,10 +198,10 @@ impl Inner {
             None
         } else {
             let session = glance::session(&frames);
-            if !self.passes_on_its_own(admitted, session).await {
+            if !Box::pin(self.passes_on_its_own(admitted, session)).await {
                 self.meters.refused(bytes);
                 if let Some(session) = session {
-                    self.engine.note_refused(org, session, Refusal::Tier).await;
+                    Box::pin(self.engine.note_refused(org, session, Refusal::Tier)).await;
                 }
                 return Err(self.over_tier(Route::Event, &admitted.verdict));
             }
@@ -216,9 +219,9 @@ impl Inner {
         }
         if batch.accepted() == 0 {
             self.meters.refused(bytes);
-            let known = self.engine.check_session(org, session).await;
+            let known = Box::pin(self.engine.check_session(org, session)).await;
             known.map_err(|error| failures::of_engine(error, Route::Event.fault()))?;
-            self.engine.note_refused(org, session, Refusal::Rejected).await;
+            Box::pin(self.engine.note_refused(org, session, Refusal::Rejected)).await;
             return Err(failures::invalid(Route::Event.invalid(), findings));
         }
         budget::shrink(&mut share, batch.bytes() + limits::REQUEST_OVERHEAD_BYTES);
@@ -237,7 +240,7 @@ impl Inner {
             Err(error) => {
                 self.meters.refused(bytes);
                 if matches!(error, EngineError::Busy { .. }) {
-                    self.engine.note_refused(org, session, Refusal::Pressure).await;
+                    Box::pin(self.engine.note_refused(org, session, Refusal::Pressure)).await;
                 }
                 Err(failures::of_engine(error, Route::Event.fault()))
             }

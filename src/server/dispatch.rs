@@ -87,7 +87,8 @@ impl Site {
     ) -> Response<Payload> {
         let begun = Instant::now();
         let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        // As it came, base path and all; a clone of it shares its bytes.
+        let uri = request.uri().clone();
         // hyper reads a chunked body and forgets a length beside it. A proxy in front may have believed the length:
         // what follows on this connection cannot be trusted to be a request.
         let ends_connection =
@@ -98,6 +99,7 @@ impl Site {
         let handled = Box::pin(self.hand_over(door, request, peer));
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|panic| {
+            let path = uri.path();
             tracing::error!(%method, path, panic = panic_text(&*panic), "a request handler panicked");
             Failure::internal("Internal Server Error", "panic").response()
         });
@@ -105,7 +107,7 @@ impl Site {
         if ends_connection {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
-        self.note(door, &method, &path, response.status(), begun.elapsed());
+        self.note(door, &method, uri.path(), response.status(), begun.elapsed());
         response.map(|body| Payload::new(body, in_flight))
     }
 

@@ -1,7 +1,7 @@
 //! A store whose calls are timed: `runstream_store_seconds`, by method and outcome.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use metrics::Histogram;
@@ -13,13 +13,15 @@ use crate::telemetry::name::STORE_SECONDS;
 pub struct Observed<S: ?Sized> {
     /// By method and outcome: looking a histogram up by its labels costs more than recording into it.
     histograms: RwLock<HashMap<(&'static str, &'static str), Histogram>>,
+    /// That of appends that went well, which are far more than all others.
+    appended: OnceLock<Histogram>,
     inner: Arc<S>,
 }
 
 impl<S: ?Sized> Observed<S> {
     /// Times the calls of `inner`.
     pub fn new(inner: Arc<S>) -> Self {
-        Self { histograms: RwLock::default(), inner }
+        Self { histograms: RwLock::default(), appended: OnceLock::new(), inner }
     }
 
     fn inner(&self) -> &S {
@@ -70,7 +72,13 @@ crate::decorate_store!(Observed, {
         inner.submit(
             segment,
             Box::new(move |answer| {
-                self.record("append", &answer, started);
+                match &answer {
+                    Ok(()) => self
+                        .appended
+                        .get_or_init(|| self.histogram("append", "ok"))
+                        .record(started.elapsed().as_secs_f64()),
+                    Err(_) => self.record("append", &answer, started),
+                }
                 done(answer);
             }),
         );

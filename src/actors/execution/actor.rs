@@ -105,6 +105,7 @@ impl Actor for ExecutionActor {
         Ok(())
     }
 
+    /// Every actor holds the place that this takes for as long as it lives: what is rare is in boxes.
     async fn handle(
         &self,
         _me: ActorRef<ExecutionMessage>,
@@ -119,28 +120,33 @@ impl Actor for ExecutionActor {
             ExecutionMessage::Deliver { session, delivered, reply } => {
                 run.deliver(session, delivered, reply, now_ms);
             }
-            ExecutionMessage::Appended => run.appended().await,
+            ExecutionMessage::Appended => {
+                run.flush();
+                if run.is_to_be_closed_again() {
+                    Box::pin(run.close_again()).await;
+                }
+            }
             ExecutionMessage::Refused { refusal } => {
                 if let Ok(state) = &mut run.loaded {
                     state.refuse(refusal);
                 }
             }
             ExecutionMessage::TearDown { request, reply } => {
-                send(reply, run.tear_down(request, now_ms).await)
+                send(reply, Box::pin(run.tear_down(*request, now_ms)).await)
             }
-            ExecutionMessage::Expire => run.expire(now_ms).await,
+            ExecutionMessage::Expire => Box::pin(run.expire(now_ms)).await,
             ExecutionMessage::Completeness { reply } => send(reply, run.completeness()),
             ExecutionMessage::Watch { reply } => {
                 let watching = run.loaded.as_ref().map(|_| run.progress.subscribe()).map_err(Clone::clone);
                 send(reply, watching);
             }
             ExecutionMessage::Settle { reply } => {
-                send(reply, run.settle().await);
+                send(reply, Box::pin(run.settle()).await);
                 run.leave();
             }
-            ExecutionMessage::LeaveIfIdle { since_ms } => run.leave_if_idle(since_ms).await,
+            ExecutionMessage::LeaveIfIdle { since_ms } => Box::pin(run.leave_if_idle(since_ms)).await,
             ExecutionMessage::Drain { reply } => {
-                run.quiesce().await;
+                Box::pin(run.quiesce()).await;
                 // Whoever asked has gone if this cannot be sent.
                 let _gone = reply.send(());
                 run.leave();

@@ -274,9 +274,14 @@ impl Run {
     /// An append is over, or there may be more to do for another reason.
     pub(super) async fn appended(&mut self) {
         self.flush();
-        if self.late && self.loaded.is_ok() && !self.flight.is_up() {
+        if self.is_to_be_closed_again() {
             self.close_again().await;
         }
+    }
+
+    /// Whether something came after the run was closed, and is stored by now.
+    pub(super) fn is_to_be_closed_again(&self) -> bool {
+        self.late && self.loaded.is_ok() && !self.flight.is_up()
     }
 
     /// Whether the append was stored. If not, the state has run ahead of the store: it is dropped and loaded anew by the

@@ -109,8 +109,8 @@ pub(in crate::actors) enum ExecutionMessage {
     },
     /// Finish a session.
     TearDown {
-        /// What the reporter said.
-        request: TeardownRequest,
+        /// What the reporter said; in a box, for every message takes as much memory as the largest.
+        request: Box<TeardownRequest>,
         /// Where the answer goes.
         reply: Reply<TornDown>,
     },

@@ -1,6 +1,6 @@
 //! The numbers of a feed: which were given out, what they became, and how far everything is decided. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::limits;
 use crate::store::contract::FeedRow;
@@ -10,10 +10,8 @@ use crate::store::contract::FeedRow;
 pub(super) struct Ledger {
     /// The number that is given out next.
     next: u64,
-    /// Numbers of which nothing is known yet.
-    outstanding: BTreeSet<u64>,
-    /// Durable rows above one of these.
-    waiting: BTreeMap<u64, FeedRow>,
+    /// The last numbers that were given out, from the first of which nothing is known yet on.
+    open: VecDeque<Fate>,
     /// The last rows up to the watermark.
     recent: VecDeque<FeedRow>,
     /// All rows above this number, up to the watermark, are in `recent`.
@@ -26,13 +24,23 @@ pub(super) struct Ledger {
     boundaries: VecDeque<u64>,
 }
 
+/// What became of a number.
+#[derive(Debug)]
+enum Fate {
+    /// It is on its way.
+    Unknown,
+    /// Nothing has it.
+    Void,
+    /// A durable row has it.
+    Durable(FeedRow),
+}
+
 impl Ledger {
     /// A feed of which everything up to `head` is stored and nothing is on its way.
     pub(super) fn at(head: u64) -> Self {
         Self {
             next: head.saturating_add(1),
-            outstanding: BTreeSet::new(),
-            waiting: BTreeMap::new(),
+            open: VecDeque::new(),
             recent: VecDeque::new(),
             recent_after: head,
             watermark: head,
@@ -45,23 +53,28 @@ impl Ledger {
     pub(super) fn reserve(&mut self) -> u64 {
         let seq = self.next;
         self.next = self.next.saturating_add(1);
-        self.outstanding.insert(seq);
+        self.open.push_back(Fate::Unknown);
         seq
     }
 
     /// The number is that of something durable, or of nothing.
     pub(super) fn resolve(&mut self, seq: u64, row: Option<FeedRow>) {
-        if !self.outstanding.remove(&seq) {
-            return;
-        }
-        if let Some(row) = row {
-            self.waiting.insert(seq, row);
-        }
-        let decided = self.outstanding.first().copied().unwrap_or(u64::MAX);
-        while let Some(first) = self.waiting.first_entry().filter(|first| *first.key() < decided) {
-            let (seq, row) = first.remove_entry();
-            self.watermark = seq;
-            self.recent.push_back(row);
+        let first = self.next - self.open.len() as u64;
+        let place = seq.checked_sub(first).and_then(|place| self.open.get_mut(usize::try_from(place).ok()?));
+        let Some(fate @ Fate::Unknown) = place else { return };
+        *fate = row.map_or(Fate::Void, Fate::Durable);
+        while let Some(fate) = self.open.pop_front() {
+            match fate {
+                Fate::Unknown => {
+                    self.open.push_front(fate);
+                    break;
+                }
+                Fate::Void => {}
+                Fate::Durable(row) => {
+                    self.watermark = row.seq;
+                    self.recent.push_back(row);
+                }
+            }
         }
         self.trim();
     }
@@ -80,7 +93,7 @@ impl Ledger {
 
     /// Whether a number is outstanding.
     pub(super) fn is_busy(&self) -> bool {
-        !self.outstanding.is_empty()
+        !self.open.is_empty()
     }
 
     pub(super) fn sealed(&self) -> u64 {
