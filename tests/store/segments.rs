@@ -1,5 +1,6 @@
 //! Segments: order, repetition, reading them back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use runstream::domain::batch::TestStatus;
@@ -20,7 +21,10 @@ on_each_store! {
     many_runs_append_at_the_same_time,
     late_segments_of_a_closed_run_are_taken,
 }
-on_each_store_across_restarts! { segments_survive_a_restart }
+on_each_store_across_restarts! {
+    segments_survive_a_restart,
+    what_is_submitted_is_stored_in_turn_and_told,
+}
 
 async fn open(store: &dyn Store) -> Reporter {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
@@ -186,4 +190,28 @@ async fn segments_survive_a_restart(home: &dyn Home) {
         assert_eq!(all(&*store, &reporter).await, sent);
         assert_eq!(store.append(sent.last().unwrap()).await, Ok(()));
     }
+}
+
+async fn what_is_submitted_is_stored_in_turn_and_told(home: &dyn Home) {
+    let store = home.open().await;
+    let mut reporter = open(&*store).await;
+    let sent: Vec<Segment> = (0..5).map(|number| reporter.log(words(200, number))).collect();
+    let submit = |segment: &Segment| {
+        let (sender, told) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+        Arc::clone(&store).submit(Arc::new(segment.clone()), done);
+        told
+    };
+    assert_eq!(submit(&sent[0]).await, Ok(Ok(())));
+    let next = submit(&sent[1]);
+    // While one of the run is on its way: the same, and one that does not follow.
+    let same = submit(&sent[1]);
+    let too_far = submit(&sent[3]);
+    assert_eq!((next.await, same.await, too_far.await), (Ok(Ok(())), Ok(Ok(())), Ok(Err(CONFLICT))));
+    for segment in &sent[2..] {
+        assert_eq!(submit(segment).await, Ok(Ok(())));
+    }
+    drop(store);
+    let store = home.open().await;
+    assert_eq!(all(&*store, &reporter).await, sent);
 }

@@ -86,9 +86,11 @@ fn start_journal(folder: &Path) -> mpsc::Sender<Append> {
     let (sender, appends) = mpsc::channel::<Append>();
     std::thread::spawn(move || {
         let (mut n, mut left, mut file) = (0, 0, None);
+        let mut bytes = Vec::new();
         while let Ok(first) = appends.recv() {
             let appends: Vec<_> = std::iter::once(first).chain(appends.try_iter()).collect();
-            let bytes: Vec<u8> = appends.iter().flat_map(|(body, _)| body.iter().copied()).collect();
+            bytes.clear();
+            appends.iter().for_each(|(body, _)| bytes.extend_from_slice(body));
             if bytes.len() as u64 > left {
                 file = Some(create(&folder, n));
                 (n, left) = (n + 1, FILE_BYTES);
