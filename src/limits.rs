@@ -272,6 +272,25 @@ pub const CQL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const CQL_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 /// After this long without an answer a statement that may be repeated is sent to another node too.
 pub const CQL_SPECULATION_DELAY: Duration = Duration::from_secs(1);
+/// How long the cluster may take to change its schema; one statement.
+pub const CQL_SCHEMA_TIMEOUT: Duration = Duration::from_secs(20);
+/// The schema's lock lapses this long after its holder kept it last: longer than one statement takes.
+pub const CQL_LOCK_LAPSE: Duration = Duration::from_secs(60);
+/// How long a process waits for another that changes the schema.
+pub const CQL_LOCK_WAIT: Duration = Duration::from_secs(180);
+/// How often it looks whether the other is done.
+pub const CQL_LOCK_LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How often a change of an organization begins anew because another node was faster.
+pub const CQL_CHANGE_TRIES: u32 = 24;
+/// Longest pause before it does.
+pub const CQL_CHANGE_BACKOFF_MAX: Duration = Duration::from_millis(200);
+/// How long the record that a claim names may be awaited before the claim is replaced. Replacing it early is safe, it only
+/// costs the other call its success.
+pub const CQL_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked for.
+pub const CQL_CLAIM_LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Longest time that a cluster keeps a row which it forgets by itself: 20 years.
+pub const CQL_TTL_MAX: Duration = Duration::from_secs(630_720_000);
 /// Rows that the cluster sends at a time.
 pub const CQL_PAGE_ROWS: i32 = 500;
 /// How often gathered observations are folded into their buckets when nobody scrapes.
@@ -341,6 +360,9 @@ const _: () = {
     assert!(HEAD_TIMEOUT.as_millis() < IDLE_TIMEOUT.as_millis());
     assert!(DRAIN_TIMEOUT.as_millis() < REPORTER_TIMEOUT.as_millis());
     assert!(CQL_CONNECT_TIMEOUT.as_millis() < CQL_START_TIMEOUT.as_millis());
+    assert!(CQL_SCHEMA_TIMEOUT.as_millis() < CQL_LOCK_LAPSE.as_millis());
+    assert!(CQL_CLAIM_PATIENCE.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
+    assert!(CQL_LOCK_LAPSE.as_millis() < CQL_LOCK_WAIT.as_millis());
     assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
     assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());

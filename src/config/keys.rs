@@ -2,12 +2,14 @@
 
 use super::key::{Key, key, secret_key};
 use super::kind::{
-    Choice, Masked, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, Whole, count, mebibytes,
-    path,
+    Choice, Masked, MaskedPassword, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, Whole,
+    count, mebibytes, path,
 };
 use crate::access::Network;
 use crate::domain::plan::Plan;
 use crate::http::headers::{CommonHeaders, HeaderSettings};
+use crate::store::scylla::is_keyspace_name;
+use crate::store::scylla::schema::{Replication, Tablets};
 use crate::telemetry::{LogFormat, check_filter};
 
 const PLANS: &[(&str, Plan)] = &[
@@ -20,6 +22,8 @@ const PLANS: &[(&str, Plan)] = &[
 
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+const TABLETS: &[(&str, Tablets)] = &[("auto", Tablets::Auto), ("on", Tablets::On), ("off", Tablets::Off)];
 
 /// A day in seconds.
 const DAY_S: u64 = 24 * 3600;
@@ -48,6 +52,17 @@ pub fn keys() -> Vec<Key> {
         key("data.cache_mib", mebibytes(1..=1 << 20), |s| &mut s.cache_bytes),
         key("data.journal_file_mib", mebibytes(1..=1_023), |s| &mut s.journal_file_bytes),
         key("data.reserve_mib", mebibytes(1..=1 << 20), |s| &mut s.reserve_bytes),
+
+        key("scylla.nodes", Texts(node()), |s| &mut s.scylla.nodes),
+        key("scylla.keyspace", keyspace(), |s| &mut s.scylla.keyspace),
+        key("scylla.datacenter", Optional(word()), |s| &mut s.scylla.datacenter),
+        key("scylla.user", Optional(word()), |s| &mut s.scylla.user),
+        secret_key("scylla.password", Optional(MaskedPassword), |s| &mut s.scylla.password),
+        key("scylla.tls_authorities", Optional(path()), |s| &mut s.scylla.tls_authorities),
+        key("scylla.tls_certificate", Optional(path()), |s| &mut s.scylla.tls_certificate),
+        key("scylla.tls_key", Optional(path()), |s| &mut s.scylla.tls_key),
+        key("scylla.replication", Texts(replication()), |s| &mut s.keyspace.replication),
+        key("scylla.tablets", Choice(TABLETS), |s| &mut s.keyspace.tablets),
 
         key("organizations.plan", Choice(PLANS), |s| &mut s.engine.plan),
 
@@ -114,6 +129,46 @@ fn origin() -> Text<String> {
             CommonHeaders::new(&alone).is_ok().then(|| text.to_owned())
         },
         show: Clone::clone,
+    }
+}
+
+fn node() -> Text<String> {
+    Text {
+        what: "a host name or address, with a port if it is not 9042",
+        read: |text| {
+            let plain = text.parse::<std::net::Ipv6Addr>().is_err();
+            let spaced = text.contains(|letter: char| letter.is_whitespace() || letter == '/');
+            (!text.is_empty() && plain && !spaced).then(|| text.to_owned())
+        },
+        show: Clone::clone,
+    }
+}
+
+fn keyspace() -> Text<String> {
+    Text {
+        what: "1 to 48 letters, digits and underscores, beginning with a letter or digit",
+        read: |text| is_keyspace_name(text).then(|| text.to_owned()),
+        show: Clone::clone,
+    }
+}
+
+fn word() -> Text<String> {
+    Text {
+        what: "a name",
+        read: |text| (!text.trim().is_empty()).then(|| text.to_owned()),
+        show: Clone::clone,
+    }
+}
+
+fn replication() -> Text<Replication> {
+    Text {
+        what: "a datacenter and its number of replicas, as in dc1:3,",
+        read: |text| {
+            let (datacenter, replicas) = text.rsplit_once(':')?;
+            let replicas = replicas.parse().ok().filter(|number| (1..=64).contains(number))?;
+            (!datacenter.is_empty()).then(|| Replication { datacenter: datacenter.to_owned(), replicas })
+        },
+        show: |value| format!("{}:{}", value.datacenter, value.replicas),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::access::Secret;
 use crate::actors::bucket::Quota;
+use crate::store::scylla::Password;
 
 /// A value before its meaning is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,6 +238,20 @@ impl Kind<Secret> for Masked {
     }
 
     fn show(&self, _value: &Secret) -> String {
+        "\"********\"".to_owned()
+    }
+}
+
+/// A password of another system, which has its own rules for it: never shown.
+pub(super) struct MaskedPassword;
+
+impl Kind<Password> for MaskedPassword {
+    fn read(&self, written: &Written) -> Result<Password, String> {
+        let text = written.text().ok_or_else(|| "must be a text".to_owned())?;
+        Ok(Password(text.to_owned()))
+    }
+
+    fn show(&self, _value: &Password) -> String {
         "\"********\"".to_owned()
     }
 }

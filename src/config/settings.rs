@@ -11,6 +11,8 @@ use crate::http::headers::HeaderSettings;
 use crate::ingest::IngestSettings;
 use crate::limits;
 use crate::live::LiveSettings;
+use crate::store::scylla::ScyllaSettings;
+use crate::store::scylla::schema::KeyspaceSettings;
 use crate::telemetry::LogSettings;
 
 /// Everything an operator can set.
@@ -30,6 +32,10 @@ pub struct Settings {
     pub journal_file_bytes: u64,
     /// Bytes of the disk that are left free for folding what was accepted: below it nothing more is.
     pub reserve_bytes: u64,
+    /// How the cluster is reached.
+    pub scylla: ScyllaSettings,
+    /// How `runstream schema apply` creates the keyspace.
+    pub keyspace: KeyspaceSettings,
     /// Tokens, rates and trusted proxies.
     pub access: AccessSettings,
     /// Secrets that are given; the others are generated.
@@ -56,6 +62,8 @@ impl Default for Settings {
             cache_bytes: limits::STORE_CACHE_BYTES,
             journal_file_bytes: limits::JOURNAL_FILE_BYTES,
             reserve_bytes: limits::DISK_RESERVE_BYTES,
+            scylla: ScyllaSettings::default(),
+            keyspace: KeyspaceSettings::default(),
             access: AccessSettings::default(),
             secrets: ConfiguredSecrets::default(),
             engine: EngineSettings::default(),
@@ -78,6 +86,15 @@ impl Settings {
         if self.engine.late_events > self.engine.session_archive {
             let why = "must not be longer than sessions.archive_s".to_owned();
             found.push(("sessions.late_events_s", why));
+        }
+        if self.scylla.password.is_some() && self.scylla.user.is_none() {
+            found.push(("scylla.password", "needs scylla.user".to_owned()));
+        }
+        if self.scylla.tls_certificate.is_some() != self.scylla.tls_key.is_some() {
+            found.push(("scylla.tls_certificate", "and scylla.tls_key need each other".to_owned()));
+        }
+        if self.scylla.tls_certificate.is_some() && self.scylla.tls_authorities.is_none() {
+            found.push(("scylla.tls_certificate", "needs scylla.tls_authorities".to_owned()));
         }
         found
     }

@@ -162,14 +162,15 @@ impl Cql {
 }
 
 async fn connect_session(settings: &ScyllaSettings) -> Result<Session, ConnectError> {
-    let tls = settings.tls.as_ref().map(tls::client_config).transpose().map_err(ConnectError::Tls)?;
+    let tls = tls::client_config(settings).map_err(ConnectError::Tls)?;
     let mut builder = SessionBuilder::new()
         .known_nodes(&settings.nodes)
         .connection_timeout(CQL_CONNECT_TIMEOUT)
         .keyspaces_to_fetch([&settings.keyspace])
         .tls_context(tls);
-    if let Some(login) = &settings.login {
-        builder = builder.user(&login.user, &login.password.0);
+    if let Some(user) = &settings.user {
+        let password = settings.password.as_ref().map_or("", |password| &password.0);
+        builder = builder.user(user, password);
     }
     if let Some(datacenter) = &settings.datacenter {
         builder = builder.prefer_datacenter(datacenter.clone());
@@ -203,7 +204,7 @@ fn unreachable(settings: &ScyllaSettings, reason: String) -> ConnectError {
 }
 
 fn who(settings: &ScyllaSettings) -> String {
-    settings.login.as_ref().map_or_else(|| "nobody".to_owned(), |login| format!("{:?}", login.user))
+    settings.user.as_ref().map_or_else(|| "nobody".to_owned(), |user| format!("{user:?}"))
 }
 
 /// The datacenter to ask: the configured one if the cluster has it, or its only one.
@@ -245,7 +246,9 @@ fn profiles(datacenter: &str) -> (ExecutionProfileHandle, ExecutionProfileHandle
     (repeatable.into_handle(), once.into_handle())
 }
 
-fn is_keyspace_name(name: &str) -> bool {
+/// Whether a keyspace may have this name.
+#[must_use]
+pub fn is_keyspace_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=48).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('_')
 }

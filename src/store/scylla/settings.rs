@@ -12,10 +12,23 @@ pub struct ScyllaSettings {
     pub keyspace: String,
     /// The datacenter whose nodes are asked and whose quorum acknowledges; may be left out if the cluster has just one.
     pub datacenter: Option<String>,
-    /// Who signs in, for a cluster that asks.
-    pub login: Option<Login>,
-    /// How the nodes are trusted; `None` speaks without TLS.
-    pub tls: Option<TlsFiles>,
+    /// Role that signs in, for a cluster that asks.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Password>,
+    /// PEM file of the authorities that sign the nodes' certificates; `None` speaks without TLS.
+    pub tls_authorities: Option<PathBuf>,
+    /// PEM file of this client's certificates, for a cluster that asks for one.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Default for ScyllaSettings {
+    /// A node on this machine, and the keyspace `runstream`.
+    fn default() -> Self {
+        Self::at(&["127.0.0.1"], "runstream")
+    }
 }
 
 impl ScyllaSettings {
@@ -29,19 +42,13 @@ impl ScyllaSettings {
             nodes: nodes.iter().map(ToString::to_string).collect(),
             keyspace: keyspace.to_owned(),
             datacenter: None,
-            login: None,
-            tls: None,
+            user: None,
+            password: None,
+            tls_authorities: None,
+            tls_certificate: None,
+            tls_key: None,
         }
     }
-}
-
-/// Who signs in at the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// Role name.
-    pub user: String,
-    /// Its password.
-    pub password: Password,
 }
 
 /// A password that is never printed.
@@ -52,13 +59,4 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("********")
     }
-}
-
-/// PEM files of a TLS connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificates of the authorities that sign the nodes' certificates.
-    pub authorities: PathBuf,
-    /// This client's certificates and key, for a cluster that asks for them.
-    pub client: Option<(PathBuf, PathBuf)>,
 }

@@ -8,7 +8,7 @@ use runstream::clock::SystemClock;
 use runstream::limits::CQL_START_TIMEOUT;
 use runstream::store::contract::StoreError;
 use runstream::store::scylla::statement::{Purpose, Spec};
-use runstream::store::scylla::{Cql, Login, Password, ScyllaSettings};
+use runstream::store::scylla::{Cql, Password, ScyllaSettings};
 
 use crate::support::cql;
 
@@ -106,14 +106,11 @@ async fn a_name_that_no_keyspace_can_have_is_refused_before_anything_is_asked() 
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn a_wrong_password_datacenter_or_keyspace_is_named() {
     let settings = cql::empty_keyspace().await;
-    let login = |user: &str, password: &str| {
-        Some(Login { user: user.to_owned(), password: Password(password.to_owned()) })
-    };
-    let wrong = ScyllaSettings { login: login("cassandra", "guess"), ..settings.clone() };
+    let wrong = ScyllaSettings { password: Some(Password("guess".to_owned())), ..settings.clone() };
     let sentence = refusal(&wrong).await;
     check_sentence(&sentence, &["refused to sign in \"cassandra\"", "`scylla.password`"]);
     assert!(!sentence.contains("guess"), "{sentence}");
-    let nobody = refusal(&ScyllaSettings { login: None, ..settings.clone() }).await;
+    let nobody = refusal(&ScyllaSettings { user: None, password: None, ..settings.clone() }).await;
     check_sentence(&nobody, &["refused to sign in nobody", "`scylla.user`"]);
 
     let elsewhere = ScyllaSettings { datacenter: Some("moon".to_owned()), ..settings.clone() };

@@ -1,3 +1,4 @@
 //! What the distributed store has of its own, on a real CQL server.
 
 mod connect;
+mod schema;

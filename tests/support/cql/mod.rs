@@ -11,7 +11,7 @@ pub(crate) use server::Server;
 use std::sync::{Arc, LazyLock};
 
 use runstream::clock::SystemClock;
-use runstream::store::scylla::{Cql, Login, Password, ScyllaSettings};
+use runstream::store::scylla::{Cql, Password, ScyllaSettings};
 
 /// The server that all tests of the process share.
 static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&["-Dcassandra.unsafesystem=true"]));
@@ -25,8 +25,8 @@ pub(crate) async fn server() -> &'static Server {
 pub(crate) fn settings(server: &Server) -> ScyllaSettings {
     let keyspace = format!("test_{:016x}", rand::random::<u64>());
     let (user, password) = server::SUPERUSER;
-    let login = Some(Login { user: user.to_owned(), password: Password(password.to_owned()) });
-    ScyllaSettings { login, ..ScyllaSettings::at(&[&server.node()], &keyspace) }
+    let (user, password) = (Some(user.to_owned()), Some(Password(password.to_owned())));
+    ScyllaSettings { user, password, ..ScyllaSettings::at(&[&server.node()], &keyspace) }
 }
 
 /// Settings for a keyspace that is new and empty, on the shared server.
@@ -42,10 +42,10 @@ pub(crate) async fn empty_keyspace() -> ScyllaSettings {
 
 /// Runs statements as the superuser, without a keyspace.
 pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
-    let login = settings.login.as_ref().unwrap();
+    let (user, password) = server::SUPERUSER;
     let session = scylla::client::session_builder::SessionBuilder::new()
         .known_nodes(&settings.nodes)
-        .user(&login.user, &login.password.0)
+        .user(user, password)
         .build()
         .await
         .unwrap();
