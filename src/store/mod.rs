@@ -9,3 +9,4 @@ pub mod lsm;
 pub mod observed;
 pub mod record;
 pub mod scylla;
+mod tries;

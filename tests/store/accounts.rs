@@ -4,9 +4,9 @@ use runstream::domain::id::UserId;
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::store::contract::{Conflict, StoreError};
 
-use super::{Home, RACES, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::{ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, races, sample};
 
-on_each_store! {
+on_each_cold_store! {
     signing_up_stores_organization_member_and_audit,
     a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id,
     a_taken_address_refuses_everything,
@@ -18,9 +18,9 @@ on_each_store! {
     an_update_of_nobody_stores_nothing,
     moving_takes_the_membership_along,
 }
-on_each_store_across_restarts! { accounts_survive_a_restart }
+on_each_cold_store_across_restarts! { accounts_survive_a_restart }
 
-async fn signing_up_stores_organization_member_and_audit(store: &dyn Store) {
+async fn signing_up_stores_organization_member_and_audit(store: &dyn ColdStore) {
     let (org, user) = sample::member(store, "pinewood").await;
     assert_eq!(org.slug, "pinewood");
     assert_eq!(store.organization(org.id).await, Ok(Some(org.clone())));
@@ -30,7 +30,7 @@ async fn signing_up_stores_organization_member_and_audit(store: &dyn Store) {
     assert_eq!(sample::actions(store, org.id).await, ["auth.signup"]);
 }
 
-async fn a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id(store: &dyn Store) {
+async fn a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id(store: &dyn ColdStore) {
     let mut slugs = Vec::new();
     for number in 0..3 {
         let org = sample::organization("pinewood");
@@ -45,7 +45,7 @@ async fn a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id(store: &dyn S
     assert_eq!(slugs[2].0, format!("pinewood-0a1b2c-{}", slugs[2].1));
 }
 
-async fn a_taken_address_refuses_everything(store: &dyn Store) {
+async fn a_taken_address_refuses_everything(store: &dyn ColdStore) {
     let (_, first) = sample::member(store, "pinewood").await;
     let org = sample::organization("oakwood");
     let second = sample::user(org.id, &first.email);
@@ -61,8 +61,8 @@ async fn a_taken_address_refuses_everything(store: &dyn Store) {
     assert_eq!(free.slug, "oakwood", "the refused one took no slug");
 }
 
-async fn of_racing_sign_ups_with_one_address_exactly_one_wins(store: &dyn Store) {
-    for race in 0..RACES {
+async fn of_racing_sign_ups_with_one_address_exactly_one_wins(store: &dyn ColdStore) {
+    for race in 0..races() {
         let email = format!("{race}@pinewood.test");
         let sign_up = async |name: &str| {
             let org = sample::organization(&format!("{name}-{race}"));
@@ -81,8 +81,8 @@ async fn of_racing_sign_ups_with_one_address_exactly_one_wins(store: &dyn Store)
     }
 }
 
-async fn racing_organizations_never_share_a_slug(store: &dyn Store) {
-    for race in 0..RACES {
+async fn racing_organizations_never_share_a_slug(store: &dyn ColdStore) {
+    for race in 0..races() {
         let sign_up = async |name: &str| {
             let org = sample::organization(&format!("pinewood-{race}"));
             let user = sample::user(org.id, &format!("{name}-{race}@pinewood.test"));
@@ -95,7 +95,7 @@ async fn racing_organizations_never_share_a_slug(store: &dyn Store) {
     }
 }
 
-async fn who_is_not_there_is_none(store: &dyn Store) {
+async fn who_is_not_there_is_none(store: &dyn ColdStore) {
     sample::member(store, "pinewood").await;
     assert_eq!(store.user_by_email("ivo@pinewood.test").await, Ok(None));
     assert_eq!(store.user(UserId::generate(1)).await, Ok(None));
@@ -103,7 +103,7 @@ async fn who_is_not_there_is_none(store: &dyn Store) {
     assert_eq!(store.member_count(sample::org()).await, Ok(0));
 }
 
-async fn an_update_replaces_the_record_but_not_the_address(store: &dyn Store) {
+async fn an_update_replaces_the_record_but_not_the_address(store: &dyn ColdStore) {
     let (org, mut user) = sample::member(store, "pinewood").await;
     let email = std::mem::replace(&mut user.email, "other@pinewood.test".into());
     user.name = "Rosa L.".into();
@@ -122,7 +122,7 @@ async fn an_update_replaces_the_record_but_not_the_address(store: &dyn Store) {
     assert_eq!(sample::actions(store, org.id).await.len(), 2, "no audit entry, none stored");
 }
 
-async fn an_update_keeps_the_later_login(store: &dyn Store) {
+async fn an_update_keeps_the_later_login(store: &dyn ColdStore) {
     let (org, mut user) = sample::member(store, "pinewood").await;
     let audit = sample::audit(org.id, "auth.login");
     store.login_succeeded(user.id, &user.email, sample::NOW_MS + 5, audit).await.unwrap();
@@ -134,7 +134,7 @@ async fn an_update_keeps_the_later_login(store: &dyn Store) {
     }
 }
 
-async fn an_update_of_nobody_stores_nothing(store: &dyn Store) {
+async fn an_update_of_nobody_stores_nothing(store: &dyn ColdStore) {
     let (org, _) = sample::member(store, "pinewood").await;
     let nobody = sample::user(org.id, "nobody@pinewood.test");
     let audit = sample::audit(org.id, "user.role_changed");
@@ -144,7 +144,7 @@ async fn an_update_of_nobody_stores_nothing(store: &dyn Store) {
     assert_eq!(sample::actions(store, org.id).await, ["auth.signup"]);
 }
 
-async fn moving_takes_the_membership_along(store: &dyn Store) {
+async fn moving_takes_the_membership_along(store: &dyn ColdStore) {
     let (from, mut user) = sample::member(store, "pinewood").await;
     let (to, _) = sample::member(store, "oakwood").await;
     user.org = to.id;
@@ -154,9 +154,9 @@ async fn moving_takes_the_membership_along(store: &dyn Store) {
     assert_eq!(store.user(user.id).await.unwrap().unwrap().org, to.id);
 }
 
-async fn accounts_survive_a_restart(home: &dyn Home) {
-    let (org, user) = sample::member(&*home.open().await, "pinewood").await;
-    let store = home.open().await;
+async fn accounts_survive_a_restart(home: &dyn ColdHome) {
+    let (org, user) = sample::member(&*home.open_cold().await, "pinewood").await;
+    let store = home.open_cold().await;
     assert_eq!(store.organization(org.id).await, Ok(Some(org.clone())));
     assert_eq!(store.user_by_email(&user.email).await, Ok(Some(user.clone())));
     assert_eq!(store.member_count(org.id).await, Ok(1));

@@ -4,7 +4,7 @@ use runstream::domain::execution::{ItemStatus, SessionStatus, Source, Status};
 use runstream::domain::id::{ExecutionId, ProjectId, SessionId, TaskId};
 use runstream::store::contract::{Conflict, ExecutionFilter, RunState, StoreError};
 
-use super::{Home, RACES, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::{Home, Store, on_each_store, on_each_store_across_restarts, races, sample};
 use crate::support::runs::{Event, Reporter, START_MS, opened};
 
 on_each_store! {
@@ -65,7 +65,7 @@ async fn a_run_with_a_known_task_or_id_is_refused_and_changes_nothing(store: &dy
 }
 
 async fn of_racing_runs_with_one_task_exactly_one_wins(store: &dyn Store) {
-    for race in 0..RACES / 4 {
+    for race in 0..races() / 4 {
         let org = sample::org();
         let run = |number: i64| {
             let mut run = opened(org, START_MS + number);

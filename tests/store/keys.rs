@@ -4,9 +4,9 @@ use runstream::domain::id::{ApiKeyId, UserId};
 use runstream::store::contract::{Conflict, StoreError};
 
 use super::sample::NOW_MS;
-use super::{Home, RACES, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::{ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, races, sample};
 
-on_each_store! {
+on_each_cold_store! {
     a_key_is_found_by_hash_and_by_id_and_its_making_is_audited,
     a_key_over_the_limit_is_refused_and_leaves_nothing,
     limits_are_counted_per_owner,
@@ -18,9 +18,9 @@ on_each_store! {
     a_foreign_organization_has_none_of_them,
     use_is_marked_forwards_only_and_only_where_the_key_still_is,
 }
-on_each_store_across_restarts! { keys_and_their_revocation_survive_a_restart }
+on_each_cold_store_across_restarts! { keys_and_their_revocation_survive_a_restart }
 
-async fn a_key_is_found_by_hash_and_by_id_and_its_making_is_audited(store: &dyn Store) {
+async fn a_key_is_found_by_hash_and_by_id_and_its_making_is_audited(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let key = sample::key(org, owner, NOW_MS);
     store.create_key(key.clone(), 50, sample::audit(org, "apikey.created")).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_key_is_found_by_hash_and_by_id_and_its_making_is_audited(store: &dyn 
     assert_eq!(sample::actions(store, org).await, ["apikey.created"]);
 }
 
-async fn a_key_over_the_limit_is_refused_and_leaves_nothing(store: &dyn Store) {
+async fn a_key_over_the_limit_is_refused_and_leaves_nothing(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     for _ in 0..3 {
         let audit = sample::audit(org, "apikey.created");
@@ -46,7 +46,7 @@ async fn a_key_over_the_limit_is_refused_and_leaves_nothing(store: &dyn Store) {
     assert_eq!(sample::actions(store, org).await.len(), 3);
 }
 
-async fn limits_are_counted_per_owner(store: &dyn Store) {
+async fn limits_are_counted_per_owner(store: &dyn ColdStore) {
     let org = sample::org();
     for _ in 0..3 {
         let key = sample::key(org, UserId::generate(NOW_MS), NOW_MS);
@@ -57,9 +57,9 @@ async fn limits_are_counted_per_owner(store: &dyn Store) {
     assert_eq!(refused, Err(StoreError::Conflict(Conflict::KeyLimit)));
 }
 
-async fn racing_creations_never_exceed_the_limit(store: &dyn Store) {
+async fn racing_creations_never_exceed_the_limit(store: &dyn ColdStore) {
     let org = sample::org();
-    for race in 0..RACES {
+    for race in 0..races() {
         let owner = UserId::generate(NOW_MS);
         let create = async || {
             let audit = sample::audit(org, "apikey.created");
@@ -72,7 +72,7 @@ async fn racing_creations_never_exceed_the_limit(store: &dyn Store) {
     }
 }
 
-async fn keys_are_listed_newest_first_for_their_owner(store: &dyn Store) {
+async fn keys_are_listed_newest_first_for_their_owner(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let mut keys: Vec<_> = [5, 1, 9, 9, 9, 3].map(|later| sample::key(org, owner, NOW_MS + later)).into();
     let others = sample::key(org, UserId::generate(NOW_MS), NOW_MS);
@@ -84,7 +84,7 @@ async fn keys_are_listed_newest_first_for_their_owner(store: &dyn Store) {
     assert_eq!(store.keys_of(org, UserId::generate(NOW_MS)).await, Ok(vec![]));
 }
 
-async fn a_list_holds_at_most_a_thousand(store: &dyn Store) {
+async fn a_list_holds_at_most_a_thousand(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let keys: Vec<_> = (0..1_001).map(|later| sample::key(org, owner, NOW_MS + later)).collect();
     let creations =
@@ -95,7 +95,7 @@ async fn a_list_holds_at_most_a_thousand(store: &dyn Store) {
     assert_eq!(listed.first(), keys.last());
 }
 
-async fn a_revoked_key_is_gone_and_makes_room(store: &dyn Store) {
+async fn a_revoked_key_is_gone_and_makes_room(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let (key, next) = (sample::key(org, owner, NOW_MS), sample::key(org, owner, NOW_MS));
     store.create_key(key.clone(), 1, sample::audit(org, "apikey.created")).await.unwrap();
@@ -109,9 +109,9 @@ async fn a_revoked_key_is_gone_and_makes_room(store: &dyn Store) {
     assert_eq!(store.create_key(next, 1, sample::audit(org, "apikey.created")).await, Ok(()));
 }
 
-async fn of_racing_revocations_exactly_one_wins(store: &dyn Store) {
+async fn of_racing_revocations_exactly_one_wins(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
-    for race in 0..RACES {
+    for race in 0..races() {
         let key = sample::key(org, owner, NOW_MS);
         store.create_key(key.clone(), 1, sample::audit(org, "apikey.created")).await.unwrap();
         let revoke =
@@ -121,7 +121,7 @@ async fn of_racing_revocations_exactly_one_wins(store: &dyn Store) {
     }
 }
 
-async fn a_foreign_organization_has_none_of_them(store: &dyn Store) {
+async fn a_foreign_organization_has_none_of_them(store: &dyn ColdStore) {
     let (org, foreign, owner) = (sample::org(), sample::org(), UserId::generate(NOW_MS));
     let key = sample::key(org, owner, NOW_MS);
     store.create_key(key.clone(), 50, sample::audit(org, "apikey.created")).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_foreign_organization_has_none_of_them(store: &dyn Store) {
     assert_eq!(sample::actions(store, foreign).await, [""; 0]);
 }
 
-async fn use_is_marked_forwards_only_and_only_where_the_key_still_is(store: &dyn Store) {
+async fn use_is_marked_forwards_only_and_only_where_the_key_still_is(store: &dyn ColdStore) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let key = sample::key(org, owner, NOW_MS);
     store.create_key(key.clone(), 50, sample::audit(org, "apikey.created")).await.unwrap();
@@ -148,16 +148,16 @@ async fn use_is_marked_forwards_only_and_only_where_the_key_still_is(store: &dyn
     assert_eq!(store.key_by_hash(&key.hash).await, Ok(None));
 }
 
-async fn keys_and_their_revocation_survive_a_restart(home: &dyn Home) {
+async fn keys_and_their_revocation_survive_a_restart(home: &dyn ColdHome) {
     let (org, owner) = (sample::org(), UserId::generate(NOW_MS));
     let (kept, revoked) = (sample::key(org, owner, NOW_MS), sample::key(org, owner, NOW_MS));
-    let store = home.open().await;
+    let store = home.open_cold().await;
     for key in [&kept, &revoked] {
         store.create_key(key.clone(), 2, sample::audit(org, "apikey.created")).await.unwrap();
     }
     store.revoke_key(org, revoked.id, sample::audit(org, "apikey.revoked")).await.unwrap();
     drop(store);
-    let store = home.open().await;
+    let store = home.open_cold().await;
     assert_eq!(store.key_by_hash(&kept.hash).await, Ok(Some(kept.clone())));
     assert_eq!(store.key_by_hash(&revoked.hash).await, Ok(None));
     assert_eq!(store.keys_of(org, owner).await, Ok(vec![kept]));

@@ -19,20 +19,42 @@ mod tokens;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
 use runstream::store::contract::{Accounts, Executions, FeedLog, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
+use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
+
+use crate::support::cql;
+
+/// What the suite needs of a store's cold half.
+pub(crate) trait ColdStore: Accounts + Tokens + Projects {}
+impl<T: Accounts + Tokens + Projects + ?Sized> ColdStore for T {}
 
 /// What the suite needs of a store.
-pub(crate) trait Store: Accounts + Tokens + Projects + Executions + FeedLog {}
-impl<T: Accounts + Tokens + Projects + Executions + FeedLog> Store for T {}
+pub(crate) trait Store: ColdStore + Executions + FeedLog {}
+impl<T: ColdStore + Executions + FeedLog> Store for T {}
 
 /// Where a store keeps its data: opening it twice, one after the other, is a restart.
 #[async_trait]
 pub(crate) trait Home: Send + Sync {
     /// Opens the store. The one opened before must be gone.
     async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// As [`Home`], of a store's cold half.
+#[async_trait]
+pub(crate) trait ColdHome: Send + Sync {
+    /// Opens the store. The one opened before must be gone.
+    async fn open_cold(&self) -> Arc<dyn ColdStore>;
+}
+
+#[async_trait]
+impl<H: Home> ColdHome for H {
+    async fn open_cold(&self) -> Arc<dyn ColdStore> {
+        self.open().await
+    }
 }
 
 /// A folder of the embedded store.
@@ -64,6 +86,26 @@ impl ObservedHome {
 impl Home for ObservedHome {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(Observed::new(self.0.open().await))
+    }
+}
+
+/// A keyspace of the CQL server that the tests share.
+pub(crate) struct ScyllaColdHome(tokio::sync::OnceCell<ScyllaSettings>);
+
+impl ScyllaColdHome {
+    pub(crate) fn new() -> Self {
+        Self(tokio::sync::OnceCell::new())
+    }
+}
+
+#[async_trait]
+impl ColdHome for ScyllaColdHome {
+    async fn open_cold(&self) -> Arc<dyn ColdStore> {
+        let settings = self.0.get_or_init(cql::keyspace).await;
+        // The samples' time, so that what is kept for a time is kept now.
+        let clock = Arc::new(ManualClock::at(sample::NOW_MS));
+        let cql = Cql::connect(settings, clock).await.unwrap();
+        Arc::new(Cold::open(Arc::new(cql)).await.unwrap())
     }
 }
 
@@ -100,10 +142,56 @@ macro_rules! on_each_store_across_restarts {
     };
 }
 
-use {on_each_store, on_each_store_across_restarts};
+/// Makes `on_lsm::name`, `on_observed_lsm::name` and `on_scylla::name` of each `async fn name(store: &dyn ColdStore)`.
+macro_rules! on_each_cold_store {
+    ($($name:ident),* $(,)?) => {
+        crate::store::on_each_store! { @on on_lsm LsmHome $($name),* }
+        crate::store::on_each_store! { @on on_observed_lsm ObservedHome $($name),* }
+        mod on_scylla {
+            use crate::store::ColdHome as _;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+                async fn $name() {
+                    let store = crate::store::ScyllaColdHome::new().open_cold().await;
+                    crate::store::RACES.scope(crate::store::RACES_ON_SCYLLA, super::$name(&*store)).await;
+                }
+            )*
+        }
+    };
+}
+
+/// As [`on_each_cold_store`], of each `async fn name(home: &dyn ColdHome)`, which may restart the store.
+macro_rules! on_each_cold_store_across_restarts {
+    ($($name:ident),* $(,)?) => {
+        crate::store::on_each_store_across_restarts! { $($name),* }
+        mod on_scylla_across_restarts {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+                async fn $name() {
+                    super::$name(&crate::store::ScyllaColdHome::new()).await;
+                }
+            )*
+        }
+    };
+}
+
+use {on_each_cold_store, on_each_cold_store_across_restarts, on_each_store, on_each_store_across_restarts};
+
+tokio::task_local! {
+    /// How often a race is run, if not [`RACES_ON_DISK`] times.
+    pub(crate) static RACES: usize;
+}
+/// Races on a store in this process.
+const RACES_ON_DISK: usize = 200;
+/// Races on a store whose every step is a round trip.
+pub(crate) const RACES_ON_SCYLLA: usize = 20;
 
 /// How often a race is run.
-pub(crate) const RACES: usize = 200;
+pub(crate) fn races() -> usize {
+    RACES.try_with(|races| *races).unwrap_or(RACES_ON_DISK)
+}
 
 /// Records that differ from each other only where a test says so.
 pub(crate) mod sample {
@@ -113,7 +201,7 @@ pub(crate) mod sample {
     use runstream::domain::project::Project;
     use runstream::domain::role::{AccountStatus, Role};
 
-    use super::Store;
+    use super::ColdStore;
 
     pub(crate) const NOW_MS: UnixMs = 1_774_000_000_123;
 
@@ -193,7 +281,7 @@ pub(crate) mod sample {
     }
 
     /// Signs up an organization with one member.
-    pub(crate) async fn member(store: &dyn Store, name: &str) -> (Organization, User) {
+    pub(crate) async fn member(store: &dyn ColdStore, name: &str) -> (Organization, User) {
         let org = organization(name);
         let user = user(org.id, &format!("{name}@pinewood.test"));
         let audit = audit(org.id, "auth.signup");
@@ -202,7 +290,7 @@ pub(crate) mod sample {
     }
 
     /// The actions of an organization's audit log, newest first.
-    pub(crate) async fn actions(store: &dyn Store, org: OrgId) -> Vec<String> {
+    pub(crate) async fn actions(store: &dyn ColdStore, org: OrgId) -> Vec<String> {
         let (entries, total) = store.audit_entries(org, 1_000, 0).await.unwrap();
         assert_eq!(entries.len() as u64, total);
         entries.into_iter().map(|entry| entry.action).collect()

@@ -6,9 +6,9 @@ use runstream::domain::id::ProjectId;
 use runstream::store::contract::{Conflict, StoreError};
 
 use super::sample::NOW_MS;
-use super::{Home, RACES, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::{ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, races, sample};
 
-on_each_store! {
+on_each_cold_store! {
     a_project_reads_back_and_its_making_is_audited,
     a_taken_slug_is_refused_within_the_organization_only,
     a_project_over_the_limit_is_refused_and_leaves_nothing,
@@ -19,9 +19,9 @@ on_each_store! {
     a_foreign_organization_has_none_of_them,
     no_project_has_no_quarantined_tests,
 }
-on_each_store_across_restarts! { projects_survive_a_restart }
+on_each_cold_store_across_restarts! { projects_survive_a_restart }
 
-async fn a_project_reads_back_and_its_making_is_audited(store: &dyn Store) {
+async fn a_project_reads_back_and_its_making_is_audited(store: &dyn ColdStore) {
     let org = sample::org();
     let project = sample::project(org, "web-shop", NOW_MS);
     store.create_project(project.clone(), 10, sample::audit(org, "project.created")).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_project_reads_back_and_its_making_is_audited(store: &dyn Store) {
     assert_eq!(sample::actions(store, org).await, ["project.created"]);
 }
 
-async fn a_taken_slug_is_refused_within_the_organization_only(store: &dyn Store) {
+async fn a_taken_slug_is_refused_within_the_organization_only(store: &dyn ColdStore) {
     let (org, other) = (sample::org(), sample::org());
     let create = async |org, slug: &str| {
         let project = sample::project(org, slug, NOW_MS);
@@ -46,7 +46,7 @@ async fn a_taken_slug_is_refused_within_the_organization_only(store: &dyn Store)
     assert_eq!(sample::actions(store, org).await.len(), 3);
 }
 
-async fn a_project_over_the_limit_is_refused_and_leaves_nothing(store: &dyn Store) {
+async fn a_project_over_the_limit_is_refused_and_leaves_nothing(store: &dyn ColdStore) {
     let org = sample::org();
     let create = async |slug: &str, max| {
         let project = sample::project(org, slug, NOW_MS);
@@ -61,9 +61,9 @@ async fn a_project_over_the_limit_is_refused_and_leaves_nothing(store: &dyn Stor
     assert_eq!(create("b", 2).await, Ok(()), "the refused one took no slug");
 }
 
-async fn of_racing_projects_with_one_slug_exactly_one_wins(store: &dyn Store) {
+async fn of_racing_projects_with_one_slug_exactly_one_wins(store: &dyn ColdStore) {
     let org = sample::org();
-    for race in 0..RACES {
+    for race in 0..races() {
         let create = async || {
             let project = sample::project(org, &format!("shop-{race}"), NOW_MS);
             store.create_project(project, u64::MAX, sample::audit(org, "project.created")).await
@@ -78,11 +78,11 @@ async fn of_racing_projects_with_one_slug_exactly_one_wins(store: &dyn Store) {
             "race {race}: {outcomes:?}"
         );
     }
-    assert_eq!(store.projects(org).await.unwrap().len(), RACES);
+    assert_eq!(store.projects(org).await.unwrap().len(), races());
 }
 
-async fn racing_projects_never_exceed_the_limit(store: &dyn Store) {
-    for race in 0..RACES {
+async fn racing_projects_never_exceed_the_limit(store: &dyn ColdStore) {
+    for race in 0..races() {
         let org = sample::org();
         let create = async |slug: &str| {
             let project = sample::project(org, slug, NOW_MS);
@@ -94,7 +94,7 @@ async fn racing_projects_never_exceed_the_limit(store: &dyn Store) {
     }
 }
 
-async fn projects_are_listed_newest_first(store: &dyn Store) {
+async fn projects_are_listed_newest_first(store: &dyn ColdStore) {
     let org = sample::org();
     let mut projects = Vec::new();
     for (number, later_ms) in [5, 1, 9, 9, 9, 3].into_iter().enumerate() {
@@ -106,7 +106,7 @@ async fn projects_are_listed_newest_first(store: &dyn Store) {
     assert_eq!(store.projects(org).await, Ok(projects));
 }
 
-async fn a_list_holds_at_most_a_thousand(store: &dyn Store) {
+async fn a_list_holds_at_most_a_thousand(store: &dyn ColdStore) {
     let org = sample::org();
     let projects: Vec<_> =
         (0..1_001).map(|number| sample::project(org, &format!("p{number}"), NOW_MS + number)).collect();
@@ -119,7 +119,7 @@ async fn a_list_holds_at_most_a_thousand(store: &dyn Store) {
     assert_eq!(listed.first(), projects.last());
 }
 
-async fn a_foreign_organization_has_none_of_them(store: &dyn Store) {
+async fn a_foreign_organization_has_none_of_them(store: &dyn ColdStore) {
     let (org, foreign) = (sample::org(), sample::org());
     let project = sample::project(org, "web-shop", NOW_MS);
     store.create_project(project.clone(), 10, sample::audit(org, "project.created")).await.unwrap();
@@ -128,17 +128,17 @@ async fn a_foreign_organization_has_none_of_them(store: &dyn Store) {
     assert_eq!(store.quarantined_tests(foreign, project.id, "external-ci").await, Ok(HashSet::new()));
 }
 
-async fn no_project_has_no_quarantined_tests(store: &dyn Store) {
+async fn no_project_has_no_quarantined_tests(store: &dyn ColdStore) {
     let unknown = ProjectId::generate(NOW_MS);
     assert_eq!(store.quarantined_tests(sample::org(), unknown, "nightly").await, Ok(HashSet::new()));
 }
 
-async fn projects_survive_a_restart(home: &dyn Home) {
+async fn projects_survive_a_restart(home: &dyn ColdHome) {
     let org = sample::org();
     let project = sample::project(org, "web-shop", NOW_MS);
     let audit = || sample::audit(org, "project.created");
-    home.open().await.create_project(project.clone(), 2, audit()).await.unwrap();
-    let store = home.open().await;
+    home.open_cold().await.create_project(project.clone(), 2, audit()).await.unwrap();
+    let store = home.open_cold().await;
     assert_eq!(store.projects(org).await, Ok(vec![project]));
     let again = store.create_project(sample::project(org, "web-shop", NOW_MS), 2, audit()).await;
     assert_eq!(again, Err(StoreError::Conflict(Conflict::ProjectSlug)));

@@ -81,7 +81,7 @@ pub trait Accounts: Send + Sync {
     ) -> StoreResult<()>;
 
     /// Forgets the counted tries of addresses whose window and lock have ended before `now_ms`; returns how many
-    /// addresses. At most 1000 a call.
+    /// addresses. At most 1000 a call. A store that forgets them by itself does nothing and returns 0.
     async fn purge_logins(&self, now_ms: UnixMs) -> StoreResult<u64>;
 
     /// Stores a new key and `audit`.
@@ -117,6 +117,7 @@ pub trait Accounts: Send + Sync {
         offset: usize,
     ) -> StoreResult<(Vec<AuditEntry>, u64)>;
 
-    /// Forgets audit entries older than `before_ms`, of all organizations; returns how many. At most 1000 a call.
+    /// Forgets audit entries older than `before_ms`, of all organizations; returns how many. At most 1000 a call. A store
+    /// that forgets them by itself after [`crate::limits::AUDIT_RETENTION`] does nothing and returns 0.
     async fn purge_audit(&self, before_ms: UnixMs) -> StoreResult<u64>;
 }

@@ -15,6 +15,7 @@ pub trait Tokens: Send + Sync {
     /// Whether the token is revoked.
     async fn is_token_revoked(&self, token: &str) -> StoreResult<bool>;
 
-    /// Forgets revocations of tokens that have expired before `now_ms`; returns how many. At most 1000 a call.
+    /// Forgets revocations of tokens that have expired before `now_ms`; returns how many. At most 1000 a call. A store that
+    /// forgets them by itself does nothing and returns 0.
     async fn purge_revocations(&self, now_ms: UnixMs) -> StoreResult<u64>;
 }

@@ -12,6 +12,7 @@ use crate::domain::id::{ApiKeyId, OrgId, UserId};
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Accounts, Conflict, LoginGate, StoreError, StoreResult};
 use crate::store::lsm::db::Db;
+use crate::store::tries::Bounds;
 
 /// `org`.
 const ORGANIZATIONS: Table<Organization> = Table::named("organizations");
@@ -143,7 +144,7 @@ impl Accounts for LsmStore {
         lock_ms: i64,
     ) -> StoreResult<LoginGate> {
         let email = email.to_owned();
-        let bounds = logins::Bounds { threshold, window_ms, lock_ms };
+        let bounds = Bounds { threshold, window_ms, lock_ms };
         self.db.commit(move |db, change| logins::begin(db, change, &email, now_ms, bounds)).await
     }
 

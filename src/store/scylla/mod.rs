@@ -1,14 +1,16 @@
 //! The distributed store: the same contract on ScyllaDB, or anything else that speaks CQL.
 //!
 //! [`connect`] reaches the cluster, [`statement`] is the only way to ask it something, [`schema`] makes and
-//! checks the tables. What is acknowledged is with a
+//! checks the tables, [`cold`] keeps accounts and projects. What is acknowledged is with a
 //! quorum of the local datacenter.
 
+mod cold;
 pub mod connect;
 pub mod schema;
 pub mod settings;
 pub mod statement;
 mod tls;
 
+pub use cold::Cold;
 pub use connect::{ConnectError, Cql, is_keyspace_name};
 pub use settings::{Password, ScyllaSettings};

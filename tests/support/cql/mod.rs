@@ -11,6 +11,7 @@ pub(crate) use server::Server;
 use std::sync::{Arc, LazyLock};
 
 use runstream::clock::SystemClock;
+use runstream::store::scylla::schema::{self, KeyspaceSettings};
 use runstream::store::scylla::{Cql, Password, ScyllaSettings};
 
 /// The server that all tests of the process share.
@@ -37,6 +38,13 @@ pub(crate) async fn empty_keyspace() -> ScyllaSettings {
         settings.keyspace
     );
     administer(&settings, &[&text]).await;
+    settings
+}
+
+/// Settings for a keyspace that is new and has the whole schema, on the shared server.
+pub(crate) async fn keyspace() -> ScyllaSettings {
+    let settings = settings(server().await);
+    schema::apply(&settings, &KeyspaceSettings::default(), Arc::new(SystemClock)).await.unwrap();
     settings
 }
 

@@ -1,0 +1,137 @@
+//! The audit log: entries by organization and period of 30 days, gone by TTL after 365 days. The newest entry of a change
+//! is still in the organization's partition, where the change put it; readers look at both.
+
+use futures_util::TryStreamExt;
+
+use super::Cold;
+use crate::clock::UnixMs;
+use crate::domain::account::AuditEntry;
+use crate::domain::id::OrgId;
+use crate::limits::{AUDIT_RETENTION, ROWS_PER_CALL_MAX};
+use crate::store::contract::StoreResult;
+use crate::store::record;
+
+/// Length of a period.
+const PERIOD_MS: i64 = 30 * 24 * 3_600 * 1_000;
+
+fn period(at_ms: UnixMs) -> i32 {
+    i32::try_from(at_ms.div_euclid(PERIOD_MS)).unwrap_or(i32::MAX)
+}
+
+/// What sorts entries, newest first.
+fn place(entry: &AuditEntry) -> std::cmp::Reverse<(UnixMs, [u8; 12])> {
+    std::cmp::Reverse((entry.timestamp_ms, *entry.id.as_bytes()))
+}
+
+/// A page while it is filled.
+struct Page {
+    skip: usize,
+    limit: usize,
+    entries: Vec<AuditEntry>,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit
+    }
+
+    /// Leaves out `count` entries at once, if the page begins after them.
+    fn skips(&mut self, count: u64) -> bool {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let skips = self.skip >= count;
+        if skips {
+            self.skip -= count;
+        }
+        skips
+    }
+
+    fn take(&mut self, entry: AuditEntry) {
+        if self.skip > 0 {
+            self.skip -= 1;
+        } else if !self.is_full() {
+            self.entries.push(entry);
+        }
+    }
+}
+
+impl Cold {
+    /// Puts an entry into the log. Doing it again changes nothing.
+    pub(super) async fn keep_entry(&self, entry: &AuditEntry) -> StoreResult<()> {
+        let retention_ms = i64::try_from(AUDIT_RETENTION.as_millis()).unwrap_or(i64::MAX);
+        let age_ms = self.cql.clock().now_ms().saturating_sub(entry.timestamp_ms);
+        let left_ms = retention_ms.saturating_sub(age_ms).clamp(0, retention_ms);
+        if left_ms == 0 {
+            return Ok(());
+        }
+        let ttl_s = |ms: i64| i32::try_from(ms / 1_000 + 1).unwrap_or(i32::MAX);
+        let (org, period) = (entry.org.as_bytes().as_slice(), period(entry.timestamp_ms));
+        let id = entry.id.as_bytes().as_slice();
+        let bytes = record::encode(entry)?;
+        let row = (org, period, entry.timestamp_ms, id, bytes, ttl_s(left_ms));
+        let listed = (org, period, ttl_s(retention_ms.saturating_add(PERIOD_MS)));
+        let (statements, cql) = (&self.statements, &self.cql);
+        futures_util::try_join!(
+            cql.run(&statements.put_period, listed),
+            cql.run(&statements.put_entry, row)
+        )?;
+        Ok(())
+    }
+
+    /// The newest `limit` entries after `offset`, and how many there are.
+    pub(super) async fn audit_page(
+        &self,
+        org: OrgId,
+        limit: usize,
+        offset: usize,
+    ) -> StoreResult<(Vec<AuditEntry>, u64)> {
+        self.finish_arrivals(org).await?;
+        // Looked at before the log: whatever overwrites it now was put there first.
+        let mut last = self.last_entry(org).await?;
+        let key = org.as_bytes().as_slice();
+        let periods: Vec<(i32,)> = self.cql.first_rows(&self.statements.periods, (key,), usize::MAX).await?;
+        let mut page = Page { skip: offset, limit: limit.min(ROWS_PER_CALL_MAX), entries: Vec::new() };
+        let mut total = u64::from(last.is_some());
+        for (period_of_rows,) in periods {
+            let found: Option<(i64,)> =
+                self.cql.first(&self.statements.entry_count, (key, period_of_rows)).await?;
+            let count = found.map_or(0, |(count,)| u64::try_from(count).unwrap_or(0));
+            total += count;
+            let has_last = last.as_ref().is_some_and(|entry| period(entry.timestamp_ms) >= period_of_rows);
+            if page.is_full() || (!has_last && page.skips(count)) {
+                continue;
+            }
+            let mut rows =
+                self.cql.rows::<(Vec<u8>,)>(&self.statements.entries, (key, period_of_rows)).await?;
+            while !page.is_full()
+                && let Some((bytes,)) = rows.try_next().await?
+            {
+                let entry: AuditEntry = record::decode(&bytes)?;
+                if last.take_if(|last| last.id == entry.id).is_some() {
+                    total -= 1;
+                }
+                if let Some(between) = last.take_if(|last| place(last) < place(&entry)) {
+                    page.take(between);
+                }
+                page.take(entry);
+            }
+        }
+        if let Some(oldest) = last {
+            page.take(oldest);
+        }
+        Ok((page.entries, total))
+    }
+
+    /// The entry of the last audited change, if the log does not have it yet.
+    async fn last_entry(&self, org: OrgId) -> StoreResult<Option<AuditEntry>> {
+        let Some(bytes) = self.head(org).await?.audit else { return Ok(None) };
+        let entry: AuditEntry = record::decode(&bytes)?;
+        let retention_ms = i64::try_from(AUDIT_RETENTION.as_millis()).unwrap_or(i64::MAX);
+        if self.cql.clock().now_ms().saturating_sub(entry.timestamp_ms) >= retention_ms {
+            return Ok(None);
+        }
+        let id = entry.id.as_bytes().as_slice();
+        let key = (org.as_bytes().as_slice(), period(entry.timestamp_ms), entry.timestamp_ms, id);
+        let logged: Option<(Vec<u8>,)> = self.cql.first(&self.statements.entry, key).await?;
+        Ok(if logged.is_some() { None } else { Some(entry) })
+    }
+}

@@ -1,0 +1,67 @@
+//! Every statement of the cold nouns, in the order of the tables of `schema/scylla/001_accounts.cql`.
+
+use crate::store::contract::StoreResult;
+use crate::store::scylla::connect::Cql;
+use crate::store::scylla::statement::{Prepared, Purpose, Spec};
+
+/// Makes [`Statements`] with one field per statement.
+macro_rules! statements {
+    ($($name:ident: $purpose:ident, $text:literal;)*) => {
+        /// Every statement of the cold nouns.
+        pub(super) struct Statements {
+            $(pub(super) $name: Prepared,)*
+        }
+
+        impl Statements {
+            /// Makes all of them known to the cluster, at once.
+            pub(super) async fn prepare(cql: &Cql) -> StoreResult<Self> {
+                let ($($name,)*) = futures_util::try_join!(
+                    $(cql.prepare(Spec { text: $text, purpose: Purpose::$purpose }),)*
+                )?;
+                Ok(Self { $($name,)* })
+            }
+        }
+    };
+}
+
+statements! {
+    head: Read, "SELECT rev, change, audit FROM org_data WHERE org = ? LIMIT 1";
+    settled_head: SerialRead, "SELECT rev, change, audit FROM org_data WHERE org = ? LIMIT 1";
+    row: Read, "SELECT value FROM org_data WHERE org = ? AND kind = ? AND key = ?";
+    slice: Read, "SELECT key, value FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ?";
+    newest: Read, "SELECT key, value FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ? \
+        ORDER BY kind DESC, key DESC";
+    keys: Read, "SELECT key FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ?";
+    count: Read, "SELECT COUNT(*) FROM org_data WHERE org = ? AND kind = ?";
+    advance: Conditional, "UPDATE org_data SET rev = ?, change = ? WHERE org = ? IF rev = ?";
+    advance_audited: Conditional, "UPDATE org_data SET rev = ?, change = ?, audit = ? WHERE org = ? IF rev = ?";
+    put_row: Conditional, "INSERT INTO org_data (org, kind, key, value) VALUES (?, ?, ?, ?)";
+    put_row_for: Conditional, "INSERT INTO org_data (org, kind, key, value) VALUES (?, ?, ?, ?) USING TTL ?";
+    remove_row: Conditional, "DELETE FROM org_data WHERE org = ? AND kind = ? AND key = ?";
+
+    claim: Conditional, "INSERT INTO claims (space, name, org, record, nonce) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
+    reclaim: Conditional, "UPDATE claims SET org = ?, record = ?, nonce = ? WHERE space = ? AND name = ? IF nonce = ?";
+    claimed: Read, "SELECT org, record, nonce FROM claims WHERE space = ? AND name = ?";
+    settled_claim: SerialRead, "SELECT org, record, nonce FROM claims WHERE space = ? AND name = ?";
+
+    lookup: Read, "SELECT org, record FROM lookups WHERE space = ? AND name = ?";
+    put_lookup: Write, "INSERT INTO lookups (space, name, org, record) VALUES (?, ?, ?, ?)";
+    put_lookup_for: Write, "INSERT INTO lookups (space, name, org, record) VALUES (?, ?, ?, ?) USING TTL ?";
+    remove_lookup: Write, "DELETE FROM lookups WHERE space = ? AND name = ?";
+
+    mark_use: Write, "UPDATE key_use USING TIMESTAMP ? SET used_ms = ? WHERE org = ? AND key = ?";
+    uses: Read, "SELECT key, used_ms FROM key_use WHERE org = ? AND key IN ?";
+    remove_use: Write, "DELETE FROM key_use WHERE org = ? AND key = ?";
+
+    tries: Read, "SELECT tries, change FROM logins WHERE email = ?";
+    settled_tries: SerialRead, "SELECT tries, change FROM logins WHERE email = ?";
+    put_tries: Conditional, "UPDATE logins USING TTL ? SET tries = ?, change = ? WHERE email = ? IF change = ?";
+    remove_tries: Conditional, "DELETE FROM logins WHERE email = ? IF change = ?";
+
+    put_entry: Write, "INSERT INTO audit (org, period, at_ms, id, entry) VALUES (?, ?, ?, ?, ?) USING TTL ?";
+    put_period: Write, "INSERT INTO audit_periods (org, period) VALUES (?, ?) USING TTL ?";
+    entry: Read, "SELECT entry FROM audit WHERE org = ? AND period = ? AND at_ms = ? AND id = ?";
+    entries: Read, "SELECT entry FROM audit WHERE org = ? AND period = ?";
+    entry_count: Read, "SELECT COUNT(*) FROM audit WHERE org = ? AND period = ?";
+    periods: Read, "SELECT period FROM audit_periods WHERE org = ?";
+}
