@@ -19,15 +19,23 @@ pub(super) struct RunPart {
     pub(super) text: Vec<Bytes>,
     /// The run's newest state, if it has changed.
     pub(super) body: Option<Bytes>,
+    /// The run was deleted: its text is left out, and the frames that had it stay, since cursors count them.
+    pub(super) is_deleted: bool,
 }
 
 /// The window between two positions.
 pub(super) fn window(from: u64, upto: u64, runs: BTreeMap<ExecutionId, RunPart>) -> Window {
     let mut frames = Vec::new();
     let mut updates = Vec::new();
-    for RunPart { task, offset, mut text, body } in runs.into_values() {
+    for RunPart { task, offset, mut text, body, is_deleted } in runs.into_values() {
         let text = if text.len() == 1 { text.pop().unwrap_or_default() } else { text.concat().into() };
+        let first = frames.len();
         push_logs(&mut frames, &task, offset, text);
+        for frame in frames.iter_mut().skip(first).filter(|_| is_deleted) {
+            if let Frame::Log { text, .. } = frame {
+                *text = Bytes::new();
+            }
+        }
         updates.extend(body.map(|body| Frame::Updated { task, body }));
     }
     frames.append(&mut updates);
@@ -62,7 +70,7 @@ mod tests {
 
     fn part(task: &str, offset: u64, text: &[&str], body: Option<&'static str>) -> RunPart {
         let text = text.iter().map(|piece| Bytes::copy_from_slice(piece.as_bytes())).collect();
-        RunPart { task: task.into(), offset, text, body: body.map(Bytes::from) }
+        RunPart { task: task.into(), offset, text, body: body.map(Bytes::from), is_deleted: false }
     }
 
     fn log(task: &str, offset: u64, text: &str) -> Frame {
@@ -82,6 +90,19 @@ mod tests {
         let expected =
             vec![log("a", 4, "one\ntwo\n"), log("b", 7, "x\n"), updated("a", "{1}"), updated("c", "{3}")];
         assert_eq!(window(5, 9, runs), Window { from: 5, upto: 9, frames: expected });
+    }
+
+    #[test]
+    fn a_deleted_run_keeps_its_frames_and_loses_their_text() {
+        let long = "x".repeat(limits::FRAME_TEXT_BYTES_MAX + 1);
+        let deleted = RunPart { is_deleted: true, ..part("a", 4, &[&long], None) };
+        let runs = BTreeMap::from([
+            (ExecutionId::from_bytes([1; 12]), deleted),
+            (ExecutionId::from_bytes([2; 12]), part("b", 0, &["seen"], None)),
+        ]);
+        let second = 4 + limits::FRAME_TEXT_BYTES_MAX as u64;
+        let expected = vec![log("a", 4, ""), log("a", second, ""), log("b", 0, "seen")];
+        assert_eq!(window(5, 9, runs).frames, expected);
     }
 
     proptest! {

@@ -42,6 +42,7 @@ pub(super) async fn window(
     let mut runs = BTreeMap::new();
     for (execution, Stretch { units, updated, task }) in stretches {
         let stored = store.execution(org, execution).await?;
+        let is_deleted = stored.as_ref().is_some_and(|stored| stored.deleted_ms.is_some());
         let (task, text, body) = match stored {
             Some(stored) => {
                 let body = if updated { Some(document(store, org, &stored).await?) } else { None };
@@ -54,7 +55,7 @@ pub(super) async fn window(
                 (task, Vec::new(), body)
             }
         };
-        runs.insert(execution, RunPart { task, offset: units.0, text, body });
+        runs.insert(execution, RunPart { task, offset: units.0, text, body, is_deleted });
     }
     Ok(frames::window(from, upto, runs))
 }
@@ -78,6 +79,9 @@ pub(super) async fn state_of(
 }
 
 async fn document(store: &dyn Store, org: OrgId, execution: &Execution) -> Result<Bytes, FeedError> {
+    if execution.deleted_ms.is_some() {
+        return Ok(update::status(org, &execution.task_id, execution.status).into());
+    }
     let results = execution.completeness.as_ref().map_or(0, |completeness| completeness.results);
     let results = if execution.status.is_final() && results <= limits::UPDATE_RESULTS_MAX {
         Some(store.all_results(org, execution.id).await?)

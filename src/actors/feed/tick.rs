@@ -358,9 +358,9 @@ impl Shared {
         let mut runs: BTreeMap<ExecutionId, (RunPart, u32)> = BTreeMap::new();
         for FeedRow { seq, execution, start, updated, task, .. } in rows {
             let (Some(part), Some(task)) = (parts.remove(&seq), task) else { continue };
-            let (run, updates) = runs
-                .entry(execution)
-                .or_insert_with(|| (RunPart { task, offset: start.0, text: Vec::new(), body: None }, 0));
+            let (run, updates) = runs.entry(execution).or_insert_with(|| {
+                (RunPart { task, offset: start.0, text: Vec::new(), body: None, is_deleted: false }, 0)
+            });
             run.text.extend(part.text);
             if updated {
                 *updates += 1;
