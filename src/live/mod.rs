@@ -18,7 +18,8 @@
 //! What one viewer can cost: a few packets of the library, the rest of one frame, a polling answer of
 //! [`limits::LIVE_PAYLOAD_BYTES_MAX`]; and nothing any more [`limits::LIVE_STALL`] after it stopped reading.
 //!
-//! Faults of the library (engineioxide 0.17.9, socketioxide 0.18.9) that this room works around, and where:
+//! Faults of the library (engineioxide 0.17.9, socketioxide 0.18.9) that this room works around, and where. Those that
+//! `tests/live/faults` reproduces tell there when they are gone:
 //! - It has no connection state recovery: `bell` and `polling` add the `pid`, the feed is what is recovered from.
 //! - A full queue drops packets and kills the socket at the next heartbeat: no text goes through its queue.
 //! - A packet that did not fit into a polling answer is lost when the session upgrades: its queue has small ones only.
