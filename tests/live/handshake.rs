@@ -51,15 +51,19 @@ async fn anybody_else_hears_why_and_is_disconnected_for_good() {
         (json!({ "token": 7 }), "Invalid or expired token"),
         (json!({ "token": key }), "Invalid or expired token"),
     ] {
-        for transports in transports() {
+        let refused = transports().map(|transports| {
             let mut dashboard = channel.dashboard(json!({ "auth": auth, "transports": transports }));
-            let end = dashboard.until_event("disconnect", 1).await;
-            assert_eq!(end["reason"], "io server disconnect", "{auth} {transports}");
-            assert_eq!(end["active"], false, "the stock client stays away");
-            let story: Vec<_> = dashboard.story().into_iter().filter(|name| *name != "upgrade").collect();
-            assert_eq!(story, ["connect", "auth-error", "disconnect"], "{auth} {transports}");
-            assert_eq!(dashboard.arguments("auth-error"), [&vec![json!({ "error": error })]]);
-        }
+            let auth = &auth;
+            async move {
+                let end = dashboard.until_event("disconnect", 1).await;
+                assert_eq!(end["reason"], "io server disconnect", "{auth} {transports}");
+                assert_eq!(end["active"], false, "the stock client stays away");
+                let story: Vec<_> = dashboard.story().into_iter().filter(|name| *name != "upgrade").collect();
+                assert_eq!(story, ["connect", "auth-error", "disconnect"], "{auth} {transports}");
+                assert_eq!(dashboard.arguments("auth-error"), [&vec![json!({ "error": error })]]);
+            }
+        });
+        futures_util::future::join_all(refused).await;
     }
     assert_eq!(channel.live.sockets(), 0);
 }
@@ -98,6 +102,8 @@ async fn a_refused_connection_that_does_not_go_is_cut() {
         heard.push(text);
     }
     assert!(started.elapsed() < Duration::from_secs(5));
+    // The first heartbeat comes at once, before or after the rest.
+    heard.retain(|text| text != "2");
     let kinds: Vec<_> = heard.iter().map(|text| text.get(..2).unwrap_or(text)).collect();
     // Open, CONNECT, event, DISCONNECT; the close packet need not arrive.
     assert_eq!(kinds.get(..4), Some(&["0{", "40", "42", "41"][..]), "{heard:?}");
