@@ -126,10 +126,13 @@ impl Live {
         if let (None, Some(session)) = (wish.session, &session) {
             request.extensions_mut().insert(Arc::clone(session));
         }
+        let poll = wish.session.filter(|_| polls).and_then(|sid| sid.parse().ok());
+        let poll = poll.map(|sid| Poll { sid, shared: &self.shared, is_answered: false });
         let Ok(response) = Service::<Request<Full<Bytes>>>::call(&self.shared.service, request).await;
         let (mut head, body) = response.map(Body::new).into_parts();
         head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let Some(session) = session.filter(|_| polls && head.status == StatusCode::OK) else {
+            poll.into_iter().for_each(Poll::answered);
             return Ok(Response::from_parts(head, body));
         };
         // The library has its answers whole.
@@ -150,6 +153,7 @@ impl Live {
                 }
             },
         }
+        poll.into_iter().for_each(Poll::answered);
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.len()));
         Ok(Response::from_parts(head, Body::from(answer)))
     }
@@ -196,6 +200,32 @@ impl Live {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, key);
         Ok(response)
+    }
+}
+
+/// A poll that waits for its answer. One whose connection is gone ends its session: the client comes back with another,
+/// and this one would be a viewer until its heartbeat fails.
+struct Poll<'a> {
+    sid: Sid,
+    shared: &'a Arc<Shared>,
+    is_answered: bool,
+}
+
+impl Poll<'_> {
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the whole server is going away.
+        if !self.is_answered
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (shared, sid) = (Arc::clone(self.shared), self.sid);
+            runtime.spawn(async move { shared.close_polling(sid).await });
+        }
     }
 }
 

@@ -137,6 +137,23 @@ async fn a_polling_viewer_that_does_not_poll_misses_nothing_and_gets_answers_of_
 }
 
 #[tokio::test]
+async fn a_polling_viewer_whose_connection_is_cut_is_gone_at_once() {
+    let channel = Channel::open().await;
+    let org = an_org();
+    channel.tokens.issue("good", org, HOUR);
+    let query = polling_member(&channel).await;
+    let mut stream = TcpStream::connect(channel.address).await.unwrap();
+    let poll = format!("GET /socket.io/?{query} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(poll.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(channel.live.has_viewers(org), "it waits for its answer");
+    drop(stream);
+    let gone = channel.until_viewers(org, false);
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("no heartbeat is waited for");
+    assert_eq!(http(&channel, "GET", &query, "").await.0, 400);
+}
+
+#[tokio::test]
 async fn an_upgrade_that_breaks_off_closes_the_session_instead_of_stranding_it() {
     let channel = Channel::open().await;
     let org = an_org();
