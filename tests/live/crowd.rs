@@ -28,7 +28,8 @@ async fn two_hundred_runs_at_once_reach_viewers_whole_over_a_bad_line() {
     let runs: Vec<Run> =
         stream::iter(0..RUNS).map(|_| org.set_up()).buffer_unordered(SENDERS).collect().await;
     line.storm(true);
-    for round in 0..8 {
+    // Until the weather has done something; it depends on the machine how long that takes.
+    for round in (0..100).take_while(|round| *round < 6 || line.cuts() <= 8) {
         let print = |(n, run)| async move {
             let chunk =
                 format!("run {n} round {round} 😀 \"é\" {}", "z".repeat((n * 37 + round * 131) % 700));
