@@ -2,9 +2,10 @@
 //! Source: API reference, identity 2.2.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -61,7 +62,7 @@ impl KeyHasher {
 
     fn of(keyed: Hmac<Sha256>) -> Self {
         let remembered = (0..KEY_HASHES_KEPT).map(|_| Mutex::default()).collect();
-        Self { keyed, remembered, placement: RandomState::new() }
+        Self { keyed, remembered, placement: RandomState::default() }
     }
 
     /// The keyed hash of a key's text, if it is remembered.

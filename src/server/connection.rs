@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::activity::{Activity, Watchdog};
 use super::body::Payload;
@@ -119,35 +121,63 @@ async fn drive(
     connection: impl Connection,
     mut watchdog: Watchdog,
     multiplexed: bool,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     let period = watchdog.period();
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asked_to_finish = false;
+    // A set of one: what is in it is asked only when it has woken, and not whenever a request has.
+    let mut control = FuturesUnordered::from_iter([next_event(ticks, phase)]);
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => return ended,
-            _ = ticks.tick() => {
-                if watchdog.tick(multiplexed) {
-                    // A quiet connection that was asked to finish and is still here is cut.
-                    if asked_to_finish || !multiplexed {
-                        return Ok(());
+            Some((event, ticks, phase)) = control.next() => {
+                match event {
+                    Event::Tick => {
+                        if watchdog.tick(multiplexed) {
+                            // A quiet connection that was asked to finish and is still here is cut.
+                            if asked_to_finish || !multiplexed {
+                                return Ok(());
+                            }
+                            asked_to_finish = true;
+                            connection.as_mut().finish();
+                        }
                     }
-                    asked_to_finish = true;
-                    connection.as_mut().finish();
+                    Event::Phase if *phase.borrow() != Phase::Closing => {
+                        if !asked_to_finish {
+                            asked_to_finish = true;
+                            connection.as_mut().finish();
+                        }
+                    }
+                    Event::Phase | Event::Gone => return Ok(()),
                 }
-            }
-            changed = phase.changed() => {
-                if changed.is_err() || *phase.borrow() == Phase::Closing {
-                    return Ok(());
-                }
-                if !asked_to_finish {
-                    asked_to_finish = true;
-                    connection.as_mut().finish();
-                }
+                control.push(next_event(ticks, phase));
             }
         }
     }
+}
+
+/// What happens to a connection from this side.
+enum Event {
+    /// It is time for the watchdog.
+    Tick,
+    /// The server is in another phase.
+    Phase,
+    /// There is no server any more.
+    Gone,
+}
+
+/// Waits for the next event.
+async fn next_event(
+    mut ticks: Interval,
+    mut phase: watch::Receiver<Phase>,
+) -> (Event, Interval, watch::Receiver<Phase>) {
+    let event = tokio::select! {
+        changed = phase.changed() => changed.map_or(Event::Gone, |()| Event::Phase),
+        _ = ticks.tick() => Event::Tick,
+    };
+    (event, ticks, phase)
 }

@@ -183,14 +183,14 @@ pub(crate) fn push_frame(
     salt: u64,
     synced: u32,
     key: Key,
-    parts: &[&[u8]],
+    parts: &[impl AsRef<[u8]>],
 ) {
     let start = buffer.len();
     let position = buffer_position.saturating_add(saturated(start));
     buffer.resize(start + FRAME_HEAD_BYTES, 0);
     let payload_start = buffer.len();
     for part in parts {
-        buffer.extend_from_slice(part);
+        buffer.extend_from_slice(part.as_ref());
     }
     let payload = buffer.get(payload_start..).unwrap_or_default();
     let payload_bytes = saturated(payload.len());
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_frame_reads_back_from_both_ends() {
         let mut buffer = vec![0; 16];
-        push_frame(&mut buffer, 4096, 99, 4096, key(), &[b"hello, ", b"world"]);
+        push_frame(&mut buffer, 4096, 99, 4096, key(), &[&b"hello, "[..], b"world"]);
         let frame = &buffer[16..];
         assert_eq!(frame.len(), frame_bytes(12));
         let head = FrameHead::read_head(frame, 99, 4112).unwrap();

@@ -239,7 +239,7 @@ mod tests {
         starts.push(bytes.len());
         if let Some(kind) = last {
             let synced = saturated(bytes.len());
-            push_frame(&mut bytes, 0, HEAD.salt, synced, Key::of_file(kind), &[]);
+            push_frame(&mut bytes, 0, HEAD.salt, synced, Key::of_file(kind), &[b""; 0]);
         }
         if last != Some(Kind::Seal) {
             bytes.resize(bytes.len() + 20_000, 0);

@@ -228,8 +228,7 @@ impl Writer {
         };
         let position = active.position;
         let written = position.saturating_sub(saturated(self.buffer.len()));
-        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-        push_frame(&mut self.buffer, written, active.file.head.salt, active.synced, key, &parts);
+        push_frame(&mut self.buffer, written, active.file.head.salt, active.synced, key, parts);
         active.position = written.saturating_add(saturated(self.buffer.len()));
         Ok(Place { file: active.file.head.number, position, bytes: saturated(payload_bytes) })
     }
@@ -357,7 +356,7 @@ impl Writer {
         if u64::from(active.position) + 2 * SEAL_BYTES as u64 > active.capacity {
             return Ok(());
         }
-        push_frame(&mut self.buffer, active.position, active.file.head.salt, active.synced, MARK, &[]);
+        push_frame(&mut self.buffer, active.position, active.file.head.salt, active.synced, MARK, NOTHING);
         let start = u64::from(active.position);
         active.file.file.write_all_at(&self.buffer, start).map_err(|error| Broken::new("write", &error))?;
         active.position = active.position.saturating_add(saturated(self.buffer.len()));
@@ -373,11 +372,13 @@ impl Writer {
 }
 
 const MARK: Key = Key::of_file(Kind::Mark);
+/// The payload of frames that have none.
+const NOTHING: &[&[u8]] = &[];
 
 /// Cuts a file at `end` and writes the frame that completes it, durably.
 pub(crate) fn seal_file(file: &JournalFile, end: u32, synced: u32) -> Result<(), Broken> {
     let mut seal = Vec::with_capacity(SEAL_BYTES);
-    push_frame(&mut seal, end, file.head.salt, synced, Key::of_file(Kind::Seal), &[]);
+    push_frame(&mut seal, end, file.head.salt, synced, Key::of_file(Kind::Seal), NOTHING);
     let bytes = u64::from(end) + seal.len() as u64;
     let complete = || {
         file.file.set_len(u64::from(end))?;
