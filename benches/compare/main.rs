@@ -4,12 +4,14 @@
 //! ```text
 //! cargo bench --bench compare -- [NAME ...] [--quick | --full]
 //! cargo bench --bench compare -- against PROGRAM [--quick | --full]
+//! cargo bench --bench compare -- steady MINUTES
 //! ```
 //!
 //! Without a name everything runs; the names are those of [`goals::ALL`]. Quick (the default) takes three rounds of a
 //! second, full takes seven of three seconds after one to warm up. What is measured has one core, the load another.
 //! CPU time is what the kernel charged the measured process with. It prints a table and ends with 1 if a goal is missed.
-//! With `against` it measures this build of the server beside another one: before and after a change.
+//! With `against` it measures this build of the server beside another one: before and after a change. `steady` feeds the
+//! server for that long and tells twelve times where memory, files, latency and recovery stand; it judges nothing.
 //! A subject that this machine lacks (Node, Redis) is named, and its rows are skipped.
 
 #![allow(
@@ -59,6 +61,12 @@ fn compare(words: &[&str]) -> ExitCode {
         println!("{}", goals::against(Path::new(program), &effort));
         return ExitCode::SUCCESS;
     }
+    if let ["steady", minutes] = names[..] {
+        let Ok(minutes) = minutes.parse() else { return usage() };
+        run_on(Core::Load);
+        goals::steady(minutes);
+        return ExitCode::SUCCESS;
+    }
     let chosen = |name: &str| names.is_empty() || names == ["all"] || names.contains(&name);
     if names.iter().any(|name| *name != "all" && goals::ALL.iter().all(|(known, _)| known != name)) {
         return usage();
@@ -80,6 +88,6 @@ fn compare(words: &[&str]) -> ExitCode {
 
 fn usage() -> ExitCode {
     let names: Vec<_> = goals::ALL.iter().map(|(name, _)| *name).collect();
-    eprintln!("compare [{} | all | against PROGRAM] [--quick | --full]", names.join(" | "));
+    eprintln!("compare [{} | all | against PROGRAM | steady MINUTES] [--quick | --full]", names.join(" | "));
     ExitCode::from(2)
 }

@@ -8,9 +8,12 @@ mod latency;
 mod live;
 mod pressure;
 mod recovery;
+mod shapes;
 mod stack;
+mod steady;
 
 pub(crate) use builds::against;
+pub(crate) use steady::measure as steady;
 
 use crate::rounds::Effort;
 use crate::table::Table;
@@ -24,12 +27,13 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 10] = [
+pub(crate) const ALL: [(&str, Measure); 11] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
     ("recovery", recovery::measure),
     ("growth", growth::executions),
+    ("shapes", shapes::measure),
     ("overload", pressure::overload),
     ("tenants", pressure::tenants),
     ("stack", stack::measure),

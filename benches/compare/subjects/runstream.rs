@@ -60,6 +60,11 @@ impl Runstream {
         self.process = serve(&self.program, self.data.path(), self.core, &self.settings);
     }
 
+    /// Where its data are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.data.path()
+    }
+
     /// The files of its journal.
     pub(crate) fn journal_files(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.data.path().join("data/journal")).unwrap();
