@@ -9,6 +9,7 @@ mod golden;
 mod keys;
 mod logins;
 mod projects;
+mod random;
 mod results;
 mod scylla;
 mod segments;

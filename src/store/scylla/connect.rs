@@ -16,6 +16,7 @@ use scylla::policies::retry::{DefaultRetryPolicy, FallthroughRetryPolicy};
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 
+use super::faults::Faults;
 use super::settings::ScyllaSettings;
 use super::tls;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ pub struct Cql {
     /// The datacenter whose quorum acknowledges.
     pub(super) datacenter: String,
     clock: Arc<dyn Clock>,
+    pub(super) faults: Faults,
     /// For statements that may be sent twice: tried again elsewhere when a node refuses or stays silent.
     pub(super) repeatable: ExecutionProfileHandle,
     /// For conditional ones, whose outcome has to be found out instead: sent once.
@@ -134,6 +136,12 @@ impl Cql {
         &self.datacenter
     }
 
+    /// What goes wrong on purpose.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// What tells how long something is still to be kept.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -157,7 +165,15 @@ impl Cql {
         })?;
         let datacenter = datacenter(&session, settings)?;
         let (repeatable, once) = profiles(&datacenter);
-        Ok(Self { session, keyspace: settings.keyspace.clone(), datacenter, clock, repeatable, once })
+        Ok(Self {
+            session,
+            keyspace: settings.keyspace.clone(),
+            datacenter,
+            clock,
+            faults: Faults::default(),
+            repeatable,
+            once,
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cold;
 pub mod connect;
+pub mod faults;
 pub mod schema;
 pub mod settings;
 pub mod statement;

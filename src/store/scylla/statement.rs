@@ -1,5 +1,7 @@
 //! Prepared statements: what each is for decides how it is sent, and every failure becomes a [`StoreError`] here.
 
+use std::future::Future;
+
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{ExecutionError, NextRowError, PagerExecutionError, PrepareError};
@@ -11,6 +13,7 @@ use scylla::statement::{Consistency, SerialConsistency, Statement};
 use scylla::value::{CqlValue, Row};
 
 use super::connect::Cql;
+use super::faults::{Fate, unanswered};
 use crate::limits::CQL_PAGE_ROWS;
 use crate::store::contract::{StoreError, StoreResult};
 
@@ -68,6 +71,7 @@ impl Cql {
     /// # Errors
     /// `Unavailable`; it may have happened, or may still.
     pub async fn run(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<()> {
+        self.faults.before_write().await?;
         self.session.execute_unpaged(&statement.0, values).await.map(drop).map_err(failed)
     }
 
@@ -79,6 +83,7 @@ impl Cql {
     where
         R: for<'frame> DeserializeRow<'frame, 'frame>,
     {
+        self.faults.before_read()?;
         let result = self.session.execute_unpaged(&statement.0, values).await.map_err(failed)?;
         let rows = result.into_rows_result().map_err(damaged)?;
         rows.maybe_first_row().map_err(damaged)
@@ -96,6 +101,7 @@ impl Cql {
     where
         R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
     {
+        self.faults.before_read()?;
         let pager = self.session.execute_iter(statement.0.clone(), values).await.map_err(pager_failed)?;
         let rows = pager.rows_stream::<R>().map_err(damaged)?;
         Ok(rows.map_err(row_failed).boxed())
@@ -122,7 +128,7 @@ impl Cql {
     /// # Errors
     /// `Unavailable`: whether it was, or still will be, is unknown.
     pub async fn applied(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<bool> {
-        was_applied(self.session.execute_unpaged(&statement.0, values).await.map_err(failed)?)
+        self.conditional(self.session.execute_unpaged(&statement.0, values)).await
     }
 
     /// Whether several conditional statements on one partition were applied, all or none.
@@ -140,7 +146,20 @@ impl Cql {
             batch.append_statement(statement.0.clone());
             values.push(bound);
         }
-        was_applied(self.session.batch(&batch, values).await.map_err(failed)?)
+        self.conditional(self.session.batch(&batch, values)).await
+    }
+
+    async fn conditional(
+        &self,
+        sending: impl Future<Output = Result<QueryResult, ExecutionError>>,
+    ) -> StoreResult<bool> {
+        self.faults.before_write().await?;
+        let fate = self.faults.fate();
+        if fate == Fate::Unsent {
+            return Err(unanswered());
+        }
+        let applied = was_applied(sending.await.map_err(failed)?)?;
+        if fate == Fate::Unanswered { Err(unanswered()) } else { Ok(applied) }
     }
 }
 

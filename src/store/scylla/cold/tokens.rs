@@ -18,6 +18,9 @@ const KEPT_LONGER_S: i64 = 3_600;
 #[async_trait]
 impl Tokens for Cold {
     async fn revoke_token(&self, token: &str, expires_ms: UnixMs, audit: AuditEntry) -> StoreResult<()> {
+        if self.is_token_revoked(token).await? {
+            return Ok(());
+        }
         let left_s = expires_ms.saturating_sub(self.cql.clock().now_ms()).max(0) / 1_000;
         let most_s = i64::try_from(CQL_TTL_MAX.as_secs()).unwrap_or(i64::MAX);
         let ttl_s = i32::try_from((left_s + KEPT_LONGER_S).min(most_s)).unwrap_or(i32::MAX);

@@ -1,0 +1,283 @@
+//! A process that ends between any two of its writes, or loses answers: its changes are there wholly or not at all, and
+//! whoever comes next can do the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runstream::clock::ManualClock;
+use runstream::domain::account::{ApiKey, Organization, User};
+use runstream::store::contract::{Accounts, Projects, StoreError, StoreResult};
+use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
+
+use crate::store::{ColdStore, sample};
+use crate::support::cql;
+
+/// More writes than any change takes.
+const WRITES_MAX: u64 = 20;
+
+async fn session(settings: &ScyllaSettings) -> Arc<Cql> {
+    Arc::new(Cql::connect(settings, Arc::new(ManualClock::at(sample::NOW_MS))).await.unwrap())
+}
+
+/// Facts about what a change has touched, as numbers that are the same for every subject.
+type Facts = Vec<u64>;
+
+/// Stops `act` before each of its writes in turn, each time on a new subject. What is there then is either what was there
+/// before or what is there after the whole; and if it is what was there before, the same can be done again.
+async fn check_stops<S>(
+    subject: impl AsyncFn(&dyn ColdStore, u64) -> S,
+    act: impl AsyncFn(&dyn ColdStore, &S) -> StoreResult<()>,
+    facts: impl AsyncFn(&dyn ColdStore, &S) -> Facts,
+) {
+    let settings = cql::keyspace().await;
+    let (doomed, well) = (session(&settings).await, session(&settings).await);
+    let mut left = Vec::new();
+    for writes in 0..WRITES_MAX {
+        let store = Cold::open(Arc::clone(&well)).await.unwrap();
+        let subject = subject(&store, writes).await;
+        let before = facts(&store, &subject).await;
+        let process = Cold::open(Arc::clone(&doomed)).await.unwrap();
+        doomed.faults().die_after(writes);
+        let outcome = act(&process, &subject).await;
+        doomed.faults().end();
+        let after = facts(&store, &subject).await;
+        if outcome.is_ok() {
+            assert!(writes >= 1 && after != before, "the whole took {writes} writes and changed nothing");
+            for (writes, found) in left {
+                assert_eq!(found, after, "ended before write {writes}");
+            }
+            return;
+        }
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        if after == before {
+            let again = act(&store, &subject).await;
+            assert_eq!(again, Ok(()), "once more after an end before write {writes}");
+        }
+        left.push((writes, facts(&store, &subject).await));
+    }
+    panic!("it takes more than {WRITES_MAX} writes");
+}
+
+async fn actions(store: &dyn ColdStore, org: &Organization) -> u64 {
+    sample::actions(store, org.id).await.len() as u64
+}
+
+async fn member(store: &dyn ColdStore, number: u64) -> (Organization, User) {
+    sample::member(store, &format!("pinewood-{number}")).await
+}
+
+/// An organization with a member and a key.
+async fn key_holder(store: &dyn ColdStore, number: u64) -> (Organization, User, ApiKey) {
+    let (org, user) = member(store, number).await;
+    let key = sample::key(org.id, user.id, sample::NOW_MS);
+    store.create_key(key.clone(), 9, sample::audit(org.id, "apikey.created")).await.unwrap();
+    (org, user, key)
+}
+
+/// How many of the three ways to a key lead to it, and what the log says.
+async fn key_facts(store: &dyn ColdStore, org: &Organization, key: &ApiKey) -> Facts {
+    vec![
+        u64::from(store.key(org.id, key.id).await.unwrap().is_some()),
+        u64::from(store.key_by_hash(&key.hash).await.unwrap().is_some()),
+        store.keys_of(org.id, key.owner).await.unwrap().len() as u64,
+        actions(store, org).await,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn signing_up_is_all_or_nothing() {
+    check_stops(
+        async |_, number| {
+            let org = sample::organization(&format!("pinewood-{number}"));
+            let user = sample::user(org.id, &format!("{number}@pinewood.test"));
+            (org, user)
+        },
+        async |store, (org, user)| {
+            let fallback = format!("{}-x", org.slug);
+            let audit = sample::audit(org.id, "auth.signup");
+            let stored = store.sign_up(org.clone(), fallback, user.clone(), audit).await?;
+            assert_eq!(stored.slug, org.slug, "what never came holds no slug");
+            Ok(())
+        },
+        async |store, (org, user)| {
+            vec![
+                u64::from(store.organization(org.id).await.unwrap().is_some()),
+                u64::from(store.user(user.id).await.unwrap().is_some()),
+                u64::from(store.user_by_email(&user.email).await.unwrap().is_some()),
+                store.member_count(org.id).await.unwrap(),
+                actions(store, org).await,
+            ]
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn making_and_revoking_a_key_are_all_or_nothing() {
+    check_stops(
+        async |store, number| {
+            let (org, user) = member(store, number).await;
+            let key = sample::key(org.id, user.id, sample::NOW_MS);
+            (org, key)
+        },
+        async |store, (org, key)| {
+            store.create_key(key.clone(), 1, sample::audit(org.id, "apikey.created")).await
+        },
+        async |store, (org, key)| key_facts(store, org, key).await,
+    )
+    .await;
+    check_stops(
+        async |store, number| key_holder(store, number).await,
+        async |store, (org, _, key)| {
+            let revoked = store.revoke_key(org.id, key.id, sample::audit(org.id, "apikey.revoked")).await?;
+            assert!(revoked);
+            Ok(())
+        },
+        async |store, (org, _, key)| key_facts(store, org, key).await,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn projects_and_revocations_are_all_or_nothing() {
+    check_stops(
+        async |store, number| {
+            let (org, _) = member(store, number).await;
+            let project = sample::project(org.id, "shop", sample::NOW_MS);
+            (org, project)
+        },
+        async |store, (org, project)| {
+            store.create_project(project.clone(), 1, sample::audit(org.id, "project.created")).await
+        },
+        async |store, (org, project)| {
+            vec![
+                u64::from(store.project(org.id, project.id).await.unwrap().is_some()),
+                store.projects(org.id).await.unwrap().len() as u64,
+                actions(store, org).await,
+            ]
+        },
+    )
+    .await;
+    check_stops(
+        async |store, number| (member(store, number).await.0, number.to_string()),
+        async |store, (org, token)| {
+            store.revoke_token(token, sample::NOW_MS + 1, sample::audit(org.id, "auth.logout")).await
+        },
+        async |store, (org, token)| {
+            vec![u64::from(store.is_token_revoked(token).await.unwrap()), actions(store, org).await]
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn updates_moves_and_logins_are_all_or_nothing() {
+    check_stops(
+        async |store, number| member(store, number).await,
+        async |store, (org, user)| {
+            let renamed = User { name: "Rosa L.".into(), ..user.clone() };
+            let audit = sample::audit(org.id, "user.renamed");
+            store.update_user(renamed, Some(audit)).await.map(|found| assert!(found))
+        },
+        async |store, (org, user)| {
+            let stored = store.user(user.id).await.unwrap().unwrap();
+            vec![u64::from(stored.name == "Rosa L."), actions(store, org).await]
+        },
+    )
+    .await;
+    check_stops(
+        async |store, number| (member(store, number).await, member(store, number + 1_000).await.0),
+        async |store, ((_, user), to)| {
+            let moved = User { org: to.id, ..user.clone() };
+            let audit = sample::audit(to.id, "invitation.accepted");
+            store.update_user(moved, Some(audit)).await.map(|found| assert!(found))
+        },
+        async |store, ((from, user), to)| {
+            let stored = store.user(user.id).await.unwrap().unwrap();
+            let by_email = store.user_by_email(&user.email).await.unwrap().unwrap();
+            vec![
+                u64::from(stored.org == to.id),
+                u64::from(by_email.org == to.id),
+                store.member_count(from.id).await.unwrap(),
+                store.member_count(to.id).await.unwrap(),
+                actions(store, from).await,
+                actions(store, to).await,
+            ]
+        },
+    )
+    .await;
+    check_stops(
+        async |store, number| member(store, number).await,
+        async |store, (org, user)| {
+            let audit = sample::audit(org.id, "auth.login");
+            store.login_succeeded(user.id, &user.email, sample::NOW_MS + 7, audit).await
+        },
+        async |store, (org, user)| {
+            let stored = store.user(user.id).await.unwrap().unwrap();
+            vec![u64::from(stored.last_login_ms.is_some()), actions(store, org).await]
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_writer_whose_claim_was_replaced_cannot_commit() {
+    let settings = cql::keyspace().await;
+    // Held before each write after its claims: the lookup, and the commit itself.
+    for writes in [2, 3] {
+        let (slow, quick) = (session(&settings).await, session(&settings).await);
+        let store = Cold::open(Arc::clone(&quick)).await.unwrap();
+        let process = Cold::open(Arc::clone(&slow)).await.unwrap();
+        let email = format!("{writes}@pinewood.test");
+        let sign_up = |store: Cold, name: String| {
+            let org = sample::organization(&name);
+            let user = sample::user(org.id, &email);
+            let audit = sample::audit(org.id, "auth.signup");
+            async move { store.sign_up(org, format!("{name}-x"), user, audit).await }
+        };
+        slow.faults().hold_after(writes);
+        let held = tokio::spawn(sign_up(process, format!("slow-{writes}")));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let won = sign_up(store, format!("quick-{writes}")).await.unwrap();
+        slow.faults().end();
+        let lost = held.await.unwrap();
+        assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+        let store = Cold::open(quick).await.unwrap();
+        assert_eq!(store.user_by_email(&email).await.unwrap().unwrap().org, won.id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn lost_answers_change_no_outcome() {
+    let settings = cql::keyspace().await;
+    for every in 1..=3 {
+        let cql = session(&settings).await;
+        let store = Cold::open(Arc::clone(&cql)).await.unwrap();
+        // Every single answer cannot be lost: what was never sent would be sent for ever.
+        cql.faults().lose_answers(every + 1);
+        let (org, user, key) = key_holder(&store, every).await;
+        for number in 0..6 {
+            let project = sample::project(org.id, &format!("p{number}"), sample::NOW_MS);
+            store.create_project(project, 9, sample::audit(org.id, "project.created")).await.unwrap();
+        }
+        let email = format!("{every}@x.test");
+        for _ in 0..3 {
+            store.begin_login(&email, sample::NOW_MS, 50, 1_000, 1_000).await.unwrap();
+        }
+        assert_eq!(store.revoke_key(org.id, key.id, sample::audit(org.id, "apikey.revoked")).await, Ok(true));
+        let (to, _) = member(&store, every + 100).await;
+        let moved = User { org: to.id, ..user.clone() };
+        assert_eq!(store.update_user(moved, Some(sample::audit(to.id, "moved"))).await, Ok(true));
+        cql.faults().end();
+        assert_eq!(store.projects(org.id).await.unwrap().len(), 6);
+        assert_eq!((actions(&store, &org).await, actions(&store, &to).await), (9, 2));
+        assert_eq!(store.member_count(org.id).await, Ok(0));
+        assert_eq!(store.member_count(to.id).await, Ok(2));
+    }
+}
