@@ -1,5 +1,6 @@
 //! Connecting: a round trip of each kind of statement, and one sentence for each thing an operator can set wrong.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,4 +121,22 @@ async fn a_wrong_password_datacenter_or_keyspace_is_named() {
 
     let missing = ScyllaSettings { keyspace: "not_there".to_owned(), ..settings.clone() };
     check_sentence(&refusal(&missing).await, &["no keyspace \"not_there\"", "`runstream schema apply`"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn tls_trusts_the_configured_authorities_only() {
+    let settings = cql::empty_keyspace().await;
+    let with = |file: std::path::PathBuf| ScyllaSettings { tls_authorities: Some(file), ..settings.clone() };
+    let trusted = with(cql::server().await.certificate());
+    assert_eq!(cql::connect(&trusted).await.datacenter(), "datacenter1");
+
+    let foreign = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/foreign-authority.pem");
+    let sentence = refusal(&with(foreign)).await;
+    check_sentence(&sentence, &["no node of the cluster answered", "certificate"]);
+
+    let missing = refusal(&with("no-such-file.pem".into())).await;
+    check_sentence(&missing, &["no-such-file.pem", "`scylla.tls_authorities`"]);
+    let none = refusal(&with(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))).await;
+    check_sentence(&none, &["Cargo.toml", "holds no certificate"]);
 }

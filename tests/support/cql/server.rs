@@ -12,6 +12,8 @@ use scylla::client::session_builder::SessionBuilder;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Who may do everything on it.
 pub(super) const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
+/// Protects nothing: the key store's format wants one.
+const KEYS_PASSWORD: &str = "runstream";
 /// Between two looks at whether it is up.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of its log that are shown when it does not come up.
@@ -40,6 +42,7 @@ impl Server {
         std::fs::write(folder.join("remove-at-end"), "").unwrap();
         let options = options.iter().map(ToString::to_string).collect();
         let mut server = Self { folder, ports: free_ports(), options, launcher: None };
+        server.make_certificate();
         server.write_settings();
         server.start_again();
         server
@@ -48,6 +51,11 @@ impl Server {
     /// `host:port` of its door for clients.
     pub(crate) fn node(&self) -> String {
         format!("127.0.0.1:{}", self.ports.clients)
+    }
+
+    /// The certificate with which it answers clients that speak TLS; others are answered too.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("node.pem")
     }
 
     /// Kills it as `kill -9` does. What it keeps stays, for [`Server::start_again`].
@@ -105,6 +113,21 @@ impl Server {
         text
     }
 
+    /// A key pair for this address, signed by itself, by the tool that comes with Java.
+    fn make_certificate(&self) {
+        let keys = self.folder.join("keys.p12").into_os_string().into_string().unwrap();
+        let certificate = self.certificate().into_os_string().into_string().unwrap();
+        let store =
+            ["-alias", "node", "-storetype", "PKCS12", "-storepass", KEYS_PASSWORD, "-keystore", &keys];
+        let pair = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=127.0.0.1"];
+        let names = ["-ext", "san=ip:127.0.0.1", "-validity", "30"];
+        let export = ["-exportcert", "-rfc", "-file", &certificate];
+        for arguments in [[&store[..], &pair, &names].concat(), [&store[..], &export].concat()] {
+            let made = Command::new("keytool").args(arguments).stdin(Stdio::null()).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        }
+    }
+
     fn write_settings(&self) {
         let Ports { clients, nodes } = self.ports;
         let folder = self.folder.display();
@@ -129,6 +152,7 @@ hints_directory: {folder}/hints
 saved_caches_directory: {folder}/saved_caches
 cdc_raw_directory: {folder}/cdc
 auto_snapshot: false
+client_encryption_options: {{enabled: true, optional: true, keystore: {folder}/keys.p12, keystore_password: {KEYS_PASSWORD}}}
 "
         );
         std::fs::write(self.folder.join("cassandra.yaml"), settings).unwrap();
