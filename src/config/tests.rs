@@ -155,3 +155,26 @@ fn values_that_contradict_each_other_are_named() {
         "{told}"
     );
 }
+
+#[test]
+fn the_examples_of_a_cluster_are_settings_that_agree_with_each_other() {
+    let example = include_str!("../../config/cluster.toml");
+    let (_folder, sources) = with_file(example);
+    let example = Configuration::load(&sources).unwrap().settings;
+
+    let compose = include_str!("../../config/cluster.compose.yaml");
+    let variables = compose.lines().filter_map(|line| {
+        let (name, value) = line.trim().split_once(": ")?;
+        name.starts_with("RUNSTREAM_").then(|| variable(name, value.trim_matches('"')))
+    });
+    let variables: Vec<_> = variables.collect();
+    assert_eq!(variables.len(), 4, "{variables:?}");
+    let composed = Sources { environment: variables, ..Sources::default() };
+    let composed = Configuration::load(&composed).unwrap().settings;
+    assert_eq!(composed.scylla, example.scylla);
+    assert_eq!(composed.keyspace.replication, example.keyspace.replication);
+    for node in &composed.scylla.nodes {
+        assert!(compose.contains(&format!("\n  {node}:\n    <<: *node\n")), "there is no service {node}");
+    }
+    assert_eq!(compose.matches("<<: *node").count(), composed.keyspace.replication[0].replicas);
+}
