@@ -2,6 +2,7 @@
 //! the test; and the whole server, with real reporters, that is cut off, killed and overrun.
 
 mod behind;
+mod browser;
 mod channel;
 mod crowd;
 mod faults;

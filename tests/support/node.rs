@@ -61,6 +61,8 @@ impl Script {
             .arg(script)
             .arg(options.to_string())
             .current_dir(clients())
+            // A browser that came packed is unpacked there.
+            .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Node makes a pipe that it inherits non-blocking, for everybody who writes to it: it gets one of its own.

@@ -42,7 +42,12 @@ pub(crate) struct Seen {
 impl StockViewers {
     /// Starts them; `viewers` are those of `viewers.mjs`.
     pub(crate) fn start(url: &str, viewers: &[Value]) -> Self {
-        Self { script: Script::start("viewers.mjs", &json!({ "url": url, "viewers": viewers })) }
+        Self::of_script("viewers.mjs", &json!({ "url": url, "viewers": viewers }))
+    }
+
+    /// Starts those of another program that takes the same orders.
+    pub(crate) fn of_script(script: &str, options: &Value) -> Self {
+        Self { script: Script::start(script, options) }
     }
 
     /// Gives an order to one of them.
