@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["subject", "null"] => subjects::null::serve(None),
+        ["subject", "room"] => subjects::room::serve(),
         ["subject", "null", folder] => subjects::null::serve(Some(Path::new(folder))),
         _ => return compare(&words),
     }

@@ -44,6 +44,18 @@ impl Viewers {
         Self { poll, sockets }
     }
 
+    /// Asks a server that echoes, `count` times one after the other; how long each answer took.
+    pub(crate) fn echoes(port: u16, count: usize) -> Vec<Duration> {
+        let mut socket = Socket::open(port, "");
+        let asked = (0..count).map(|_| {
+            let begun = Instant::now();
+            socket.say(br#"42["echo",{"log":"a line of some length, as they are"}]"#);
+            while !socket.wait().starts_with(b"42[\"echo\"") {}
+            begun.elapsed()
+        });
+        asked.collect()
+    }
+
     /// Takes what comes until `until`.
     pub(crate) fn watch(&mut self, until: Instant) -> Seen {
         let mut seen = Seen::default();

@@ -3,6 +3,7 @@
 pub(crate) mod floor;
 pub(crate) mod node;
 pub(crate) mod null;
+pub(crate) mod room;
 pub(crate) mod runstream;
 
 use std::path::Path;
@@ -30,6 +31,11 @@ pub(crate) fn null_with_journal(folder: &Path, core: Core) -> Process {
     let mut command = this_program("null");
     command.arg(folder);
     Process::start(command, core)
+}
+
+/// The library's own room broadcast.
+pub(crate) fn room(core: Core) -> Process {
+    Process::start(this_program("room"), core)
 }
 
 fn this_program(subject: &str) -> Command {

@@ -29,7 +29,7 @@ pub(crate) struct Runstream {
 pub(crate) struct Account {
     pub(crate) key: String,
     pub(crate) token: String,
-    project: String,
+    pub(crate) project: String,
 }
 
 impl Runstream {
@@ -113,9 +113,14 @@ impl Runstream {
 
     /// Syncs of the journal so far.
     pub(crate) fn syncs(&self) -> f64 {
+        self.metric("runstream_journal_sync_seconds_count").expect("the server counts its syncs")
+    }
+
+    /// A metric without labels, as the server tells it; `None` if nothing was counted yet.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let metrics = get(self.process.port, "/metrics");
-        let line = metrics.lines().find(|line| line.starts_with("runstream_journal_sync_seconds_count"));
-        line.expect("the server counts its syncs").rsplit(' ').next().unwrap().parse().unwrap()
+        let line = metrics.lines().find(|line| line.split(' ').next() == Some(name))?;
+        line.rsplit(' ').next()?.parse().ok()
     }
 }
 
