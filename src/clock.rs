@@ -76,6 +76,43 @@ impl Clock for ManualClock {
     }
 }
 
+/// A source of elapsed time that runs while the machine sleeps and is never set.
+pub trait Uptime: Send + Sync + 'static {
+    /// Since a fixed moment before the process began.
+    fn since_boot(&self) -> Duration;
+}
+
+/// The machine's time since it was started.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct BootClock;
+
+impl Uptime for BootClock {
+    fn since_boot(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(now).unwrap_or_default()
+    }
+}
+
+/// Uptime that stands still until it is moved.
+#[derive(Debug, Clone, Default)]
+pub struct ManualUptime {
+    millis: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl ManualUptime {
+    /// Moves it forward.
+    pub fn advance(&self, duration: Duration) {
+        let step = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.millis.fetch_add(step, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Uptime for ManualUptime {
+    fn since_boot(&self) -> Duration {
+        Duration::from_millis(self.millis.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

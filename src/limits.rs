@@ -293,6 +293,15 @@ pub const CQL_CLAIM_LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub const CQL_TTL_MAX: Duration = Duration::from_secs(630_720_000);
 /// Rows that the cluster sends at a time.
 pub const CQL_PAGE_ROWS: i32 = 500;
+/// Between two heartbeats of a node.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// After the start of a heartbeat that succeeded a node may acknowledge for this long.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// A node that has shown the same heartbeat for this long is dead. Clocks may differ in rate by less than this to the
+/// lease.
+pub const DEAD_AFTER: Duration = Duration::from_secs(4);
+/// Numbers of a feed that are left out when its node was not heard to let go: more than it can have had under way.
+pub const FEED_NUMBERS_SKIPPED: u64 = 1 << 16;
 /// How often gathered observations are folded into their buckets when nobody scrapes.
 pub const OBSERVATIONS_FOLD_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -359,6 +368,9 @@ const _: () = {
     assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
     assert!(HEAD_TIMEOUT.as_millis() < IDLE_TIMEOUT.as_millis());
     assert!(DRAIN_TIMEOUT.as_millis() < REPORTER_TIMEOUT.as_millis());
+    assert!(HEARTBEAT.as_millis() * 2 < LEASE.as_millis());
+    assert!(LEASE.as_millis() * 2 <= DEAD_AFTER.as_millis());
+    assert!(DEAD_AFTER.as_millis() < APPEND_WAIT.as_millis());
     assert!(CQL_CONNECT_TIMEOUT.as_millis() < CQL_START_TIMEOUT.as_millis());
     assert!(CQL_SCHEMA_TIMEOUT.as_millis() < CQL_LOCK_LAPSE.as_millis());
     assert!(CQL_CLAIM_PATIENCE.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());

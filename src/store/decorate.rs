@@ -60,6 +60,7 @@ macro_rules! decorate_store {
             $crate::decorate_store! { @trait $decorator Executions { $($submit)* }
                 open_run(opened: OpenedRun) -> ();
                 abandon_run(org: OrgId, execution: ExecutionId, feed_seq: u64) -> bool;
+                claim(org: OrgId, execution: ExecutionId) -> Option<u32>;
                 append(segment: &Segment) -> ();
                 close_run(closed: ClosedRun) -> bool;
                 settle(org: OrgId, execution: ExecutionId) -> ();

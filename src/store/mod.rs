@@ -4,6 +4,7 @@
 
 pub mod contract;
 pub mod decorate;
+mod failure;
 mod fold;
 pub mod lsm;
 pub mod observed;

@@ -4,10 +4,11 @@ use runstream::domain::execution::{ItemStatus, SessionStatus, Source, Status};
 use runstream::domain::id::{ExecutionId, ProjectId, SessionId, TaskId};
 use runstream::store::contract::{Conflict, ExecutionFilter, RunState, StoreError};
 
-use super::{Home, Store, on_each_store, on_each_store_across_restarts, races, sample};
+use super::runs::{RunHome, RunStore, on_each_run_store, on_each_run_store_across_restarts};
+use super::{races, sample};
 use crate::support::runs::{Event, Reporter, START_MS, opened};
 
-on_each_store! {
+on_each_run_store! {
     an_opened_run_is_found_by_all_its_names,
     a_run_with_a_known_task_or_id_is_refused_and_changes_nothing,
     of_racing_runs_with_one_task_exactly_one_wins,
@@ -24,9 +25,9 @@ on_each_store! {
     a_foreign_organization_sees_nothing,
     expired_sessions_are_forgotten_once_archived,
 }
-on_each_store_across_restarts! { lifecycles_survive_a_restart, a_run_taken_back_stays_away }
+on_each_run_store_across_restarts! { lifecycles_survive_a_restart, a_run_taken_back_stays_away }
 
-async fn an_opened_run_is_found_by_all_its_names(store: &dyn Store) {
+async fn an_opened_run_is_found_by_all_its_names(store: &dyn RunStore) {
     let run = opened(sample::org(), START_MS);
     let (org, id) = (run.execution.org, run.execution.id);
     assert_eq!(store.open_run(run.clone()).await, Ok(()));
@@ -42,7 +43,7 @@ async fn an_opened_run_is_found_by_all_its_names(store: &dyn Store) {
     assert_eq!(store.session(SessionId::generate()).await, Ok(None));
 }
 
-async fn a_run_with_a_known_task_or_id_is_refused_and_changes_nothing(store: &dyn Store) {
+async fn a_run_with_a_known_task_or_id_is_refused_and_changes_nothing(store: &dyn RunStore) {
     let org = sample::org();
     let run = opened(org, START_MS);
     store.open_run(run.clone()).await.unwrap();
@@ -64,7 +65,7 @@ async fn a_run_with_a_known_task_or_id_is_refused_and_changes_nothing(store: &dy
     assert_eq!(store.open_run(elsewhere).await, Ok(()));
 }
 
-async fn of_racing_runs_with_one_task_exactly_one_wins(store: &dyn Store) {
+async fn of_racing_runs_with_one_task_exactly_one_wins(store: &dyn RunStore) {
     for race in 0..races() / 4 {
         let org = sample::org();
         let run = |number: i64| {
@@ -80,7 +81,7 @@ async fn of_racing_runs_with_one_task_exactly_one_wins(store: &dyn Store) {
     }
 }
 
-async fn a_run_taken_back_was_never_there(store: &dyn Store) {
+async fn a_run_taken_back_was_never_there(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     let (org, id, run) = (reporter.org(), reporter.id(), reporter.opened.clone());
     store.open_run(run.clone()).await.unwrap();
@@ -101,7 +102,7 @@ async fn a_run_taken_back_was_never_there(store: &dyn Store) {
     assert_eq!(store.open_run(run).await, Ok(()), "its names are free again");
 }
 
-async fn only_a_known_run_of_the_organization_is_taken_back(store: &dyn Store) {
+async fn only_a_known_run_of_the_organization_is_taken_back(store: &dyn RunStore) {
     let run = opened(sample::org(), START_MS);
     let (org, id) = (run.execution.org, run.execution.id);
     store.open_run(run).await.unwrap();
@@ -110,7 +111,7 @@ async fn only_a_known_run_of_the_organization_is_taken_back(store: &dyn Store) {
     assert!(store.execution(org, id).await.unwrap().is_some());
 }
 
-async fn closing_makes_execution_cycle_and_session_final_together(store: &dyn Store) {
+async fn closing_makes_execution_cycle_and_session_final_together(store: &dyn RunStore) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     let (org, id, run) = (reporter.org(), reporter.id(), reporter.opened.clone());
     store.open_run(run.clone()).await.unwrap();
@@ -133,7 +134,7 @@ async fn closing_makes_execution_cycle_and_session_final_together(store: &dyn St
     assert_eq!(store.executions(org, &passed, 9, 0).await.unwrap().executions, [execution]);
 }
 
-async fn a_closure_changes_nothing_unless_its_revision_is_above(store: &dyn Store) {
+async fn a_closure_changes_nothing_unless_its_revision_is_above(store: &dyn RunStore) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     let (org, id) = (reporter.org(), reporter.id());
     store.open_run(reporter.opened.clone()).await.unwrap();
@@ -150,7 +151,7 @@ async fn a_closure_changes_nothing_unless_its_revision_is_above(store: &dyn Stor
     }
 }
 
-async fn closing_an_unknown_run_changes_nothing(store: &dyn Store) {
+async fn closing_an_unknown_run_changes_nothing(store: &dyn RunStore) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     assert_eq!(store.close_run(reporter.closed(1)).await, Ok(false));
     assert_eq!(store.closure(reporter.org(), reporter.id()).await, Ok(None));
@@ -161,7 +162,7 @@ async fn closing_an_unknown_run_changes_nothing(store: &dyn Store) {
     assert_eq!(store.closure(reporter.org(), reporter.id()).await, Ok(None));
 }
 
-async fn an_announced_status_is_the_runs_until_it_is_final(store: &dyn Store) {
+async fn an_announced_status_is_the_runs_until_it_is_final(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     let (org, id) = (reporter.org(), reporter.id());
     store.open_run(reporter.opened.clone()).await.unwrap();
@@ -182,7 +183,7 @@ async fn an_announced_status_is_the_runs_until_it_is_final(store: &dyn Store) {
     assert_eq!((count(Status::Running).await, count(Status::Passed).await), (0, 1));
 }
 
-async fn unsettled_runs_tell_how_far_they_have_come(store: &dyn Store) {
+async fn unsettled_runs_tell_how_far_they_have_come(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     let found = store.unsettled_runs().await.unwrap();
@@ -201,7 +202,7 @@ async fn unsettled_runs_tell_how_far_they_have_come(store: &dyn Store) {
     assert_eq!(store.unsettled_runs().await, Ok(vec![]));
 }
 
-async fn lists_are_newest_first_and_count_all_that_match(store: &dyn Store) {
+async fn lists_are_newest_first_and_count_all_that_match(store: &dyn RunStore) {
     let org = sample::org();
     let mut runs = Vec::new();
     for later_ms in [3, 1, 7, 7, 7, 0] {
@@ -218,7 +219,7 @@ async fn lists_are_newest_first_and_count_all_that_match(store: &dyn Store) {
     }
 }
 
-async fn lists_filter(store: &dyn Store) {
+async fn lists_filter(store: &dyn RunStore) {
     let org = sample::org();
     let mut run = opened(org, START_MS);
     run.execution.environment = "staging".into();
@@ -259,7 +260,7 @@ async fn lists_filter(store: &dyn Store) {
     .await;
 }
 
-async fn runs_are_counted_by_start(store: &dyn Store) {
+async fn runs_are_counted_by_start(store: &dyn RunStore) {
     let org = sample::org();
     for later_ms in [0, 10, 10, 20] {
         store.open_run(opened(org, START_MS + later_ms)).await.unwrap();
@@ -273,7 +274,7 @@ async fn runs_are_counted_by_start(store: &dyn Store) {
     assert_eq!(store.count_runs(org, i64::MIN, i64::MAX).await, Ok(4));
 }
 
-async fn a_foreign_organization_sees_nothing(store: &dyn Store) {
+async fn a_foreign_organization_sees_nothing(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     let (id, task) = (reporter.id(), reporter.opened.execution.task_id.clone());
     store.open_run(reporter.opened.clone()).await.unwrap();
@@ -301,7 +302,7 @@ async fn a_foreign_organization_sees_nothing(store: &dyn Store) {
     }
 }
 
-async fn expired_sessions_are_forgotten_once_archived(store: &dyn Store) {
+async fn expired_sessions_are_forgotten_once_archived(store: &dyn RunStore) {
     let (open, closed, again) =
         (opened(sample::org(), START_MS), opened(sample::org(), START_MS), opened(sample::org(), START_MS));
     for run in [&open, &closed, &again] {
@@ -325,11 +326,11 @@ async fn expired_sessions_are_forgotten_once_archived(store: &dyn Store) {
     assert!(store.execution(closed.org(), closed.id()).await.unwrap().is_some());
 }
 
-async fn lifecycles_survive_a_restart(home: &dyn Home) {
+async fn lifecycles_survive_a_restart(home: &dyn RunHome) {
     let org = sample::org();
     let mut reporters: Vec<_> =
         (0..4).map(|later_ms| Reporter::new(opened(org, START_MS + later_ms))).collect();
-    let store = home.open().await;
+    let store = home.open_runs().await;
     for (number, reporter) in reporters.iter_mut().enumerate() {
         store.open_run(reporter.opened.clone()).await.unwrap();
         let announced = [Event::Log(format!("run {number}\n")), Event::Announce(Status::Analyzing)];
@@ -348,7 +349,7 @@ async fn lifecycles_survive_a_restart(home: &dyn Home) {
     assert_eq!(before.executions[3].status, Status::Analyzing);
     drop(store);
     for _ in 0..2 {
-        let store = home.open().await;
+        let store = home.open_runs().await;
         assert_eq!(store.executions(org, &ExecutionFilter::default(), 9, 0).await, Ok(before.clone()));
         let mut unsettled = store.unsettled_runs().await.unwrap();
         unsettled.sort_by_key(|run| run.execution != reporters[0].id());
@@ -363,18 +364,20 @@ async fn lifecycles_survive_a_restart(home: &dyn Home) {
         }
         drop(store);
     }
-    let store = home.open().await;
+    let store = home.open_runs().await;
+    let epoch = store.claim(org, reporters[0].id()).await;
+    reporters[0].goes_on(epoch);
     store.append(&reporters[0].log("it goes on\n")).await.unwrap();
     assert_eq!(store.whole_text(org, reporters[0].id()).await.unwrap().unwrap().text, "run 0\nit goes on\n");
 }
 
-async fn a_run_taken_back_stays_away(home: &dyn Home) {
+async fn a_run_taken_back_stays_away(home: &dyn RunHome) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
-    let store = home.open().await;
+    let store = home.open_runs().await;
     store.open_run(reporter.opened.clone()).await.unwrap();
     store.abandon_run(reporter.org(), reporter.id(), 0).await.unwrap();
     drop(store);
-    let store = home.open().await;
+    let store = home.open_runs().await;
     assert_eq!(store.execution(reporter.org(), reporter.id()).await, Ok(None));
     assert_eq!(store.unsettled_runs().await, Ok(vec![]));
 }

@@ -4,10 +4,11 @@ use runstream::domain::id::OrgId;
 use runstream::domain::segment::Segment;
 use runstream::store::contract::{ClosedRun, FeedRow, OpenedRun};
 
-use super::{Home, LsmHome, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::runs::{RunHome, RunStore, on_each_run_store, on_each_run_store_across_restarts};
+use super::sample;
 use crate::support::runs::{Reporter, START_MS, opened};
 
-on_each_store! {
+on_each_run_store! {
     the_epoch_stays,
     a_feed_begins_without_rows,
     everything_with_a_number_is_a_row,
@@ -22,7 +23,7 @@ on_each_store! {
     readers_find_all_rows_while_runs_settle,
     pages_over_many_runs_leave_nothing_out,
 }
-on_each_store_across_restarts! { the_feed_survives_a_restart, a_new_store_has_a_new_epoch }
+on_each_run_store_across_restarts! { the_feed_survives_a_restart, a_new_store_has_a_new_epoch }
 
 /// A run and the rows that its story made.
 struct Told {
@@ -31,7 +32,7 @@ struct Told {
 }
 
 impl Told {
-    async fn open(store: &dyn Store, org: OrgId, seq: u64) -> Self {
+    async fn open(store: &dyn RunStore, org: OrgId, seq: u64) -> Self {
         let opened = OpenedRun { feed_seq: seq, ..opened(org, START_MS) };
         store.open_run(opened.clone()).await.unwrap();
         let mut told = Self { reporter: Reporter::new(opened), rows: Vec::new() };
@@ -51,20 +52,20 @@ impl Told {
         self.rows.push(FeedRow { seq, execution: self.reporter.id(), start, end, updated, task });
     }
 
-    async fn append(&mut self, store: &dyn Store, seq: u64, text: &str, is_update: bool) {
+    async fn append(&mut self, store: &dyn RunStore, seq: u64, text: &str, is_update: bool) {
         let start = (self.reporter.end.units, self.reporter.end.bytes);
         let segment = Segment { feed_seq: seq, is_update, ..self.reporter.log(text) };
         store.append(&segment).await.unwrap();
         self.row(seq, start, is_update, None);
     }
 
-    async fn close(&mut self, store: &dyn Store, revision: u32, seq: u64) {
+    async fn close(&mut self, store: &dyn RunStore, revision: u32, seq: u64) {
         let closed = ClosedRun { feed_seq: seq, ..self.reporter.closed(revision) };
         assert_eq!(store.close_run(closed).await, Ok(true));
         self.row(seq, (self.reporter.end.units, self.reporter.end.bytes), true, None);
     }
 
-    async fn settle(&self, store: &dyn Store) {
+    async fn settle(&self, store: &dyn RunStore) {
         store.settle(self.reporter.org(), self.reporter.id()).await.unwrap();
     }
 }
@@ -75,12 +76,12 @@ fn all(told: &[&Told]) -> Vec<FeedRow> {
     rows
 }
 
-async fn rows(store: &dyn Store, org: OrgId) -> Vec<FeedRow> {
+async fn rows(store: &dyn RunStore, org: OrgId) -> Vec<FeedRow> {
     store.feed_rows(org, 0, usize::MAX).await.unwrap()
 }
 
 /// Two runs side by side with every kind of row.
-async fn two_runs(store: &dyn Store, org: OrgId) -> (Told, Told) {
+async fn two_runs(store: &dyn RunStore, org: OrgId) -> (Told, Told) {
     let mut one = Told::open(store, org, 1).await;
     let mut two = Told::open(store, org, 2).await;
     one.append(store, 3, "größe 🦀\n", false).await;
@@ -94,18 +95,18 @@ async fn two_runs(store: &dyn Store, org: OrgId) -> (Told, Told) {
     (one, two)
 }
 
-async fn the_epoch_stays(store: &dyn Store) {
+async fn the_epoch_stays(store: &dyn RunStore) {
     assert_eq!(store.feed_epoch().await, store.feed_epoch().await);
 }
 
-async fn a_feed_begins_without_rows(store: &dyn Store) {
+async fn a_feed_begins_without_rows(store: &dyn RunStore) {
     let org = sample::org();
     assert_eq!(store.feed_head(org).await, Ok(0));
     assert_eq!(store.feed_floor(org).await, Ok(0));
     assert_eq!(rows(store, org).await, []);
 }
 
-async fn everything_with_a_number_is_a_row(store: &dyn Store) {
+async fn everything_with_a_number_is_a_row(store: &dyn RunStore) {
     let org = sample::org();
     let (one, two) = two_runs(store, org).await;
     assert_eq!(rows(store, org).await, all(&[&one, &two]));
@@ -117,7 +118,7 @@ async fn everything_with_a_number_is_a_row(store: &dyn Store) {
     assert_eq!(numbers, [(4, true), (9, true)]);
 }
 
-async fn what_has_no_number_is_not_in_the_feed(store: &dyn Store) {
+async fn what_has_no_number_is_not_in_the_feed(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     store.append(&reporter.log("one\n")).await.unwrap();
@@ -128,7 +129,7 @@ async fn what_has_no_number_is_not_in_the_feed(store: &dyn Store) {
     assert_eq!(store.feed_head(reporter.org()).await, Ok(0));
 }
 
-async fn rows_come_in_order_and_in_pages(store: &dyn Store) {
+async fn rows_come_in_order_and_in_pages(store: &dyn RunStore) {
     let org = sample::org();
     let (one, two) = two_runs(store, org).await;
     two.settle(store).await;
@@ -151,7 +152,7 @@ async fn rows_come_in_order_and_in_pages(store: &dyn Store) {
     assert_eq!(store.feed_rows(org, u64::MAX, 9).await, Ok(vec![]));
 }
 
-async fn a_run_taken_back_leaves_its_opening_and_its_taking_back(store: &dyn Store) {
+async fn a_run_taken_back_leaves_its_opening_and_its_taking_back(store: &dyn RunStore) {
     let org = sample::org();
     let mut told = Told::open(store, org, 1).await;
     let id = told.reporter.id();
@@ -164,7 +165,7 @@ async fn a_run_taken_back_leaves_its_opening_and_its_taking_back(store: &dyn Sto
     assert_eq!(store.feed_head(org).await, Ok(3));
 }
 
-async fn a_closure_that_changes_nothing_has_no_row(store: &dyn Store) {
+async fn a_closure_that_changes_nothing_has_no_row(store: &dyn RunStore) {
     let org = sample::org();
     let mut told = Told::open(store, org, 1).await;
     told.close(store, 1, 2).await;
@@ -173,7 +174,7 @@ async fn a_closure_that_changes_nothing_has_no_row(store: &dyn Store) {
     assert_eq!(rows(store, org).await, told.rows);
 }
 
-async fn settling_changes_no_row(store: &dyn Store) {
+async fn settling_changes_no_row(store: &dyn RunStore) {
     let org = sample::org();
     let (one, mut two) = two_runs(store, org).await;
     one.settle(store).await;
@@ -187,7 +188,7 @@ async fn settling_changes_no_row(store: &dyn Store) {
     assert_eq!(store.feed_head(org).await, Ok(13));
 }
 
-async fn feeds_of_two_organizations_are_two(store: &dyn Store) {
+async fn feeds_of_two_organizations_are_two(store: &dyn RunStore) {
     let (left, right) = (sample::org(), sample::org());
     let (one, two) = two_runs(store, left).await;
     let other = Told::open(store, right, 1).await;
@@ -196,7 +197,7 @@ async fn feeds_of_two_organizations_are_two(store: &dyn Store) {
     assert_eq!((store.feed_head(left).await, store.feed_head(right).await), (Ok(11), Ok(1)));
 }
 
-async fn old_rows_are_forgotten_and_the_head_stays(store: &dyn Store) {
+async fn old_rows_are_forgotten_and_the_head_stays(store: &dyn RunStore) {
     let (org, other) = (sample::org(), sample::org());
     let mut told = Told::open(store, org, 1).await;
     told.append(store, 2, "one\n", false).await;
@@ -217,7 +218,7 @@ async fn old_rows_are_forgotten_and_the_head_stays(store: &dyn Store) {
     assert_eq!(untouched.rows.len(), 1);
 }
 
-async fn rows_of_unsettled_runs_are_kept(store: &dyn Store) {
+async fn rows_of_unsettled_runs_are_kept(store: &dyn RunStore) {
     let org = sample::org();
     let mut told = Told::open(store, org, 1).await;
     told.append(store, 2, "one\n", false).await;
@@ -226,7 +227,7 @@ async fn rows_of_unsettled_runs_are_kept(store: &dyn Store) {
     assert_eq!((store.feed_floor(org).await, store.feed_head(org).await), (Ok(1), Ok(2)));
 }
 
-async fn readers_find_all_rows_while_runs_settle(store: &dyn Store) {
+async fn readers_find_all_rows_while_runs_settle(store: &dyn RunStore) {
     for _ in 0..10 {
         let org = sample::org();
         let (one, mut two) = two_runs(store, org).await;
@@ -242,7 +243,7 @@ async fn readers_find_all_rows_while_runs_settle(store: &dyn Store) {
     }
 }
 
-async fn pages_over_many_runs_leave_nothing_out(store: &dyn Store) {
+async fn pages_over_many_runs_leave_nothing_out(store: &dyn RunStore) {
     let org = sample::org();
     let mut seq = 0;
     let mut next = || {
@@ -273,8 +274,8 @@ async fn pages_over_many_runs_leave_nothing_out(store: &dyn Store) {
     }
 }
 
-async fn the_feed_survives_a_restart(home: &dyn Home) {
-    let store = home.open().await;
+async fn the_feed_survives_a_restart(home: &dyn RunHome) {
+    let store = home.open_runs().await;
     let org = sample::org();
     let epoch = store.feed_epoch().await.unwrap();
     let (one, two) = two_runs(&*store, org).await;
@@ -284,19 +285,21 @@ async fn the_feed_survives_a_restart(home: &dyn Home) {
     let expected = all(&[&one, &two, &gone]);
     drop(store);
     for settled in [false, true, true] {
-        let store = home.open().await;
+        let store = home.open_runs().await;
         assert_eq!(rows(&*store, org).await, expected, "settled: {settled}");
         assert_eq!((store.feed_head(org).await, store.feed_epoch().await), (Ok(13), Ok(epoch)));
         one.settle(&*store).await;
     }
-    assert!(home.open().await.purge_feed(i64::MAX).await.unwrap() > 0);
-    let store = home.open().await;
+    assert!(home.open_runs().await.purge_feed(i64::MAX).await.unwrap() > 0);
+    let store = home.open_runs().await;
     assert_eq!((store.feed_head(org).await, store.feed_floor(org).await), (Ok(13), Ok(13)));
 }
 
-async fn a_new_store_has_a_new_epoch(home: &dyn Home) {
-    let other = LsmHome::new();
-    let epochs =
-        (home.open().await.feed_epoch().await.unwrap(), other.open().await.feed_epoch().await.unwrap());
+async fn a_new_store_has_a_new_epoch(home: &dyn RunHome) {
+    let other = home.another();
+    let epochs = (
+        home.open_runs().await.feed_epoch().await.unwrap(),
+        other.open_runs().await.feed_epoch().await.unwrap(),
+    );
     assert_ne!(epochs.0, epochs.1);
 }

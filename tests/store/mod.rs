@@ -11,6 +11,7 @@ mod logins;
 mod projects;
 mod random;
 mod results;
+pub(crate) mod runs;
 mod scylla;
 mod segments;
 mod settling;
@@ -25,7 +26,7 @@ use runstream::fs::OsFs;
 use runstream::store::contract::{Accounts, Executions, FeedLog, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
-use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
+use runstream::store::scylla::{Cold, Cql};
 
 use crate::support::cql;
 
@@ -67,10 +68,16 @@ impl LsmHome {
     }
 }
 
+impl LsmHome {
+    async fn open_store(&self) -> Arc<LsmStore> {
+        Arc::new(LsmStore::open(LsmSettings::at(self.0.path()), Arc::new(OsFs)).await.unwrap())
+    }
+}
+
 #[async_trait]
 impl Home for LsmHome {
     async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(LsmStore::open(LsmSettings::at(self.0.path()), Arc::new(OsFs)).await.unwrap())
+        self.open_store().await
     }
 }
 
@@ -83,15 +90,21 @@ impl ObservedHome {
     }
 }
 
+impl ObservedHome {
+    async fn open_store(&self) -> Arc<Observed<LsmStore>> {
+        Arc::new(Observed::new(self.0.open_store().await))
+    }
+}
+
 #[async_trait]
 impl Home for ObservedHome {
     async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Observed::new(self.0.open().await))
+        self.open_store().await
     }
 }
 
 /// A keyspace of the CQL server that the tests share.
-pub(crate) struct ScyllaColdHome(tokio::sync::OnceCell<ScyllaSettings>);
+pub(crate) struct ScyllaColdHome(tokio::sync::OnceCell<cql::Keyspace>);
 
 impl ScyllaColdHome {
     pub(crate) fn new() -> Self {
@@ -102,10 +115,10 @@ impl ScyllaColdHome {
 #[async_trait]
 impl ColdHome for ScyllaColdHome {
     async fn open_cold(&self) -> Arc<dyn ColdStore> {
-        let settings = self.0.get_or_init(cql::keyspace).await;
+        let keyspace = self.0.get_or_init(cql::keyspace).await;
         // The samples' time, so that what is kept for a time is kept now.
         let clock = Arc::new(ManualClock::at(sample::NOW_MS));
-        let cql = Cql::connect(settings, clock).await.unwrap();
+        let cql = Cql::connect(&keyspace.0, clock).await.unwrap();
         Arc::new(Cold::open(Arc::new(cql)).await.unwrap())
     }
 }
@@ -154,7 +167,8 @@ macro_rules! on_each_cold_store {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
                 async fn $name() {
-                    let store = crate::store::ScyllaColdHome::new().open_cold().await;
+                    let home = crate::store::ScyllaColdHome::new();
+                    let store = home.open_cold().await;
                     crate::store::RACES.scope(crate::store::RACES_ON_SCYLLA, super::$name(&*store)).await;
                 }
             )*

@@ -244,7 +244,8 @@ async fn both_stores_answer_as_the_model_does() {
         let (home, mut model) = (LsmHome::new(), Model::default());
         let lsm = home.open().await;
         let clock = Arc::new(ManualClock::at(NOW_MS));
-        let cql = Arc::new(Cql::connect(&cql::keyspace().await, clock).await.unwrap());
+        let keyspace = cql::keyspace().await;
+        let cql = Arc::new(Cql::connect(&keyspace, clock).await.unwrap());
         cql.faults().lose_answers(5);
         let scylla = Cold::open(Arc::clone(&cql)).await.unwrap();
         for step in 0..150 {

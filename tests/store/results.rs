@@ -3,10 +3,11 @@
 use runstream::domain::batch::TestStatus::{Failed, Passed};
 use runstream::domain::result::TestResult;
 
-use super::{Store, on_each_store, sample};
+use super::runs::{RunStore, on_each_run_store};
+use super::sample;
 use crate::support::runs::{Event, Reporter, START_MS, opened};
 
-on_each_store! {
+on_each_run_store! {
     results_are_collapsed_and_read_by_their_last_attempt,
     an_open_runs_entry_is_superseded_by_a_later_one,
     all_results_come_in_the_order_of_first_attempts,
@@ -14,13 +15,13 @@ on_each_store! {
     a_run_without_results_has_none,
 }
 
-async fn open(store: &dyn Store) -> Reporter {
+async fn open(store: &dyn RunStore) -> Reporter {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     reporter
 }
 
-async fn settle(store: &dyn Store, reporter: &Reporter) {
+async fn settle(store: &dyn RunStore, reporter: &Reporter) {
     store.close_run(reporter.closed(1)).await.unwrap();
     store.settle(reporter.org(), reporter.id()).await.unwrap();
 }
@@ -29,7 +30,7 @@ fn order(results: &[TestResult]) -> Vec<(&str, u64, u64)> {
     results.iter().map(|result| (result.test_id.as_str(), result.seq, result.first_seq)).collect()
 }
 
-async fn three_tests(store: &dyn Store) -> Reporter {
+async fn three_tests(store: &dyn RunStore) -> Reporter {
     let mut reporter = open(store).await;
     let first = [Event::Begin("a", " › web › adds"), Event::End("a", Failed), Event::End("b", Passed)];
     store.append(&reporter.segment(&first)).await.unwrap();
@@ -38,7 +39,7 @@ async fn three_tests(store: &dyn Store) -> Reporter {
     reporter
 }
 
-async fn results_are_collapsed_and_read_by_their_last_attempt(store: &dyn Store) {
+async fn results_are_collapsed_and_read_by_their_last_attempt(store: &dyn RunStore) {
     let reporter = three_tests(store).await;
     let (org, id) = (reporter.org(), reporter.id());
     for _ in ["in segments", "in rows"] {
@@ -57,7 +58,7 @@ async fn results_are_collapsed_and_read_by_their_last_attempt(store: &dyn Store)
     }
 }
 
-async fn an_open_runs_entry_is_superseded_by_a_later_one(store: &dyn Store) {
+async fn an_open_runs_entry_is_superseded_by_a_later_one(store: &dyn RunStore) {
     let mut reporter = three_tests(store).await;
     let (org, id) = (reporter.org(), reporter.id());
     assert_eq!(order(&store.results(org, id, 0, 1).await.unwrap()), [("b", 2, 2)]);
@@ -67,7 +68,7 @@ async fn an_open_runs_entry_is_superseded_by_a_later_one(store: &dyn Store) {
     assert_eq!((later[2].status, later[2].attempt_count), (Failed, 2));
 }
 
-async fn all_results_come_in_the_order_of_first_attempts(store: &dyn Store) {
+async fn all_results_come_in_the_order_of_first_attempts(store: &dyn RunStore) {
     let reporter = three_tests(store).await;
     store.close_run(reporter.closed(1)).await.unwrap();
     for _ in ["in segments", "in rows"] {
@@ -77,7 +78,7 @@ async fn all_results_come_in_the_order_of_first_attempts(store: &dyn Store) {
     }
 }
 
-async fn quarantine_is_that_of_the_closure(store: &dyn Store) {
+async fn quarantine_is_that_of_the_closure(store: &dyn RunStore) {
     let reporter = three_tests(store).await;
     let (org, id) = (reporter.org(), reporter.id());
     let quarantined = async || {
@@ -97,7 +98,7 @@ async fn quarantine_is_that_of_the_closure(store: &dyn Store) {
     assert_eq!(quarantined().await, ["c"]);
 }
 
-async fn a_run_without_results_has_none(store: &dyn Store) {
+async fn a_run_without_results_has_none(store: &dyn RunStore) {
     let reporter = open(store).await;
     for _ in ["in segments", "in rows"] {
         assert_eq!(store.results(reporter.org(), reporter.id(), 0, 10).await, Ok(vec![]));

@@ -8,10 +8,11 @@ use runstream::domain::execution::Status;
 use runstream::domain::segment::{Position, Refusals, Segment};
 use runstream::store::contract::{Conflict, StoreError};
 
-use super::{Home, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::runs::{RunHome, RunStore, on_each_run_store, on_each_run_store_across_restarts};
+use super::sample;
 use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 
-on_each_store! {
+on_each_run_store! {
     segments_read_back_in_order_and_by_pages,
     the_same_segment_again_changes_nothing,
     what_does_not_continue_the_run_is_refused,
@@ -20,25 +21,26 @@ on_each_store! {
     an_append_that_nobody_waits_for_is_stored_all_the_same,
     many_runs_append_at_the_same_time,
     late_segments_of_a_closed_run_are_taken,
+    a_claim_tells_the_epoch_of_an_unsettled_run,
 }
-on_each_store_across_restarts! {
+on_each_run_store_across_restarts! {
     segments_survive_a_restart,
     what_is_submitted_is_stored_in_turn_and_told,
 }
 
-async fn open(store: &dyn Store) -> Reporter {
+async fn open(store: &dyn RunStore) -> Reporter {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     reporter
 }
 
-async fn all(store: &dyn Store, reporter: &Reporter) -> Vec<Segment> {
+async fn all(store: &dyn RunStore, reporter: &Reporter) -> Vec<Segment> {
     store.segments(reporter.org(), reporter.id(), (0, 0), usize::MAX).await.unwrap()
 }
 
 const CONFLICT: StoreError = StoreError::Conflict(Conflict::SegmentSequence);
 
-async fn segments_read_back_in_order_and_by_pages(store: &dyn Store) {
+async fn segments_read_back_in_order_and_by_pages(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let mut sent = Vec::new();
     for number in 0..20 {
@@ -73,7 +75,7 @@ async fn segments_read_back_in_order_and_by_pages(store: &dyn Store) {
     assert_eq!(store.segments(reporter.org(), reporter.id(), (9, 0), 1_000).await, Ok(vec![]));
 }
 
-async fn the_same_segment_again_changes_nothing(store: &dyn Store) {
+async fn the_same_segment_again_changes_nothing(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let (first, second) = (reporter.log("one\n"), reporter.log("two\n"));
     store.append(&first).await.unwrap();
@@ -85,7 +87,7 @@ async fn the_same_segment_again_changes_nothing(store: &dyn Store) {
     assert_eq!(store.whole_text(reporter.org(), reporter.id()).await.unwrap().unwrap().text, "one\ntwo\n");
 }
 
-async fn what_does_not_continue_the_run_is_refused(store: &dyn Store) {
+async fn what_does_not_continue_the_run_is_refused(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let first = reporter.log("one\n");
     store.append(&first).await.unwrap();
@@ -110,7 +112,7 @@ async fn what_does_not_continue_the_run_is_refused(store: &dyn Store) {
     assert_eq!(all(store, &reporter).await, [first, next]);
 }
 
-async fn a_newer_epoch_takes_over_for_good(store: &dyn Store) {
+async fn a_newer_epoch_takes_over_for_good(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let first = reporter.log("one\n");
     store.append(&first).await.unwrap();
@@ -125,7 +127,7 @@ async fn a_newer_epoch_takes_over_for_good(store: &dyn Store) {
     assert_eq!(after, Ok(vec![second]));
 }
 
-async fn racing_appends_of_one_segment_store_it_once(store: &dyn Store) {
+async fn racing_appends_of_one_segment_store_it_once(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     for number in 0..50 {
         let segment = reporter.log(format!("{number}\n"));
@@ -139,7 +141,7 @@ async fn racing_appends_of_one_segment_store_it_once(store: &dyn Store) {
     assert_eq!(all(store, &reporter).await.len(), 50);
 }
 
-async fn an_append_that_nobody_waits_for_is_stored_all_the_same(store: &dyn Store) {
+async fn an_append_that_nobody_waits_for_is_stored_all_the_same(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     for number in 0..50 {
         let segment = reporter.log(format!("{number}\n"));
@@ -150,7 +152,7 @@ async fn an_append_that_nobody_waits_for_is_stored_all_the_same(store: &dyn Stor
     assert_eq!(store.whole_text(reporter.org(), reporter.id()).await.unwrap().unwrap().text, reporter.text);
 }
 
-async fn many_runs_append_at_the_same_time(store: &dyn Store) {
+async fn many_runs_append_at_the_same_time(store: &dyn RunStore) {
     let stream = async |seed: u64| {
         let mut reporter = open(store).await;
         for number in 0..20 {
@@ -165,7 +167,7 @@ async fn many_runs_append_at_the_same_time(store: &dyn Store) {
     }
 }
 
-async fn late_segments_of_a_closed_run_are_taken(store: &dyn Store) {
+async fn late_segments_of_a_closed_run_are_taken(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     store.append(&reporter.log("in time\n")).await.unwrap();
     store.close_run(reporter.closed(1)).await.unwrap();
@@ -177,23 +179,45 @@ async fn late_segments_of_a_closed_run_are_taken(store: &dyn Store) {
     assert_eq!(text, "in time\nlate\n");
 }
 
-async fn segments_survive_a_restart(home: &dyn Home) {
-    let mut store = home.open().await;
+async fn a_claim_tells_the_epoch_of_an_unsettled_run(store: &dyn RunStore) {
+    let mut reporter = open(store).await;
+    let (org, id) = (reporter.org(), reporter.id());
+    assert_eq!(store.claim(sample::org(), id).await, Ok(None));
+    assert_eq!(store.claim(org, runstream::domain::id::ExecutionId::generate(1)).await, Ok(None));
+    let epoch = store.claim(org, id).await.unwrap().unwrap();
+    assert_eq!(store.claim(org, id).await, Ok(Some(epoch)));
+    reporter.epoch = epoch;
+    let first = reporter.log("one\n");
+    store.append(&first).await.unwrap();
+    assert_eq!(store.claim(org, id).await, Ok(Some(epoch)), "what it has stays as it is");
+    assert_eq!(all(store, &reporter).await, [first]);
+    store.close_run(reporter.closed(1)).await.unwrap();
+    assert_eq!(store.claim(org, id).await, Ok(Some(epoch)), "closed is not settled");
+    store.settle(org, id).await.unwrap();
+    assert_eq!(store.claim(org, id).await, Ok(None));
+    let gone = open(store).await;
+    store.abandon_run(gone.org(), gone.id(), 0).await.unwrap();
+    assert_eq!(store.claim(gone.org(), gone.id()).await, Ok(None));
+}
+
+async fn segments_survive_a_restart(home: &dyn RunHome) {
+    let mut store = home.open_runs().await;
     let mut reporter = open(&*store).await;
     let mut sent = Vec::new();
     for number in 0..6 {
+        reporter.goes_on(store.claim(reporter.org(), reporter.id()).await);
         let segment = reporter.log(words(200, number));
         store.append(&segment).await.unwrap();
         sent.push(segment);
         drop(store);
-        store = home.open().await;
+        store = home.open_runs().await;
         assert_eq!(all(&*store, &reporter).await, sent);
         assert_eq!(store.append(sent.last().unwrap()).await, Ok(()));
     }
 }
 
-async fn what_is_submitted_is_stored_in_turn_and_told(home: &dyn Home) {
-    let store = home.open().await;
+async fn what_is_submitted_is_stored_in_turn_and_told(home: &dyn RunHome) {
+    let store = home.open_runs().await;
     let mut reporter = open(&*store).await;
     let sent: Vec<Segment> = (0..5).map(|number| reporter.log(words(200, number))).collect();
     let submit = |segment: &Segment| {
@@ -212,6 +236,6 @@ async fn what_is_submitted_is_stored_in_turn_and_told(home: &dyn Home) {
         assert_eq!(submit(segment).await, Ok(Ok(())));
     }
     drop(store);
-    let store = home.open().await;
+    let store = home.open_runs().await;
     assert_eq!(all(&*store, &reporter).await, sent);
 }

@@ -3,10 +3,11 @@
 use runstream::domain::batch::TestStatus::{Failed, Passed};
 use runstream::store::contract::RunState;
 
-use super::{Home, Store, on_each_store, on_each_store_across_restarts, sample};
+use super::runs::{RunHome, RunStore, on_each_run_store, on_each_run_store_across_restarts};
+use super::sample;
 use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 
-on_each_store! {
+on_each_run_store! {
     an_open_or_unknown_run_is_left_alone,
     settled_runs_have_no_segments,
     settling_again_changes_nothing,
@@ -15,9 +16,9 @@ on_each_store! {
     storage_counts_settled_text_and_results_once,
     readers_see_the_same_while_it_settles,
 }
-on_each_store_across_restarts! { settled_runs_survive_a_restart }
+on_each_run_store_across_restarts! { settled_runs_survive_a_restart }
 
-async fn closed_run(store: &dyn Store) -> Reporter {
+async fn closed_run(store: &dyn RunStore) -> Reporter {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     for number in 0..5 {
@@ -28,7 +29,7 @@ async fn closed_run(store: &dyn Store) -> Reporter {
     reporter
 }
 
-async fn an_open_or_unknown_run_is_left_alone(store: &dyn Store) {
+async fn an_open_or_unknown_run_is_left_alone(store: &dyn RunStore) {
     let mut reporter = Reporter::new(opened(sample::org(), START_MS));
     assert_eq!(store.settle(reporter.org(), reporter.id()).await, Ok(()));
     store.open_run(reporter.opened.clone()).await.unwrap();
@@ -38,7 +39,7 @@ async fn an_open_or_unknown_run_is_left_alone(store: &dyn Store) {
     assert_eq!(store.append(&reporter.log("two\n")).await, Ok(()));
 }
 
-async fn settled_runs_have_no_segments(store: &dyn Store) {
+async fn settled_runs_have_no_segments(store: &dyn RunStore) {
     let reporter = closed_run(store).await;
     store.settle(reporter.org(), reporter.id()).await.unwrap();
     assert_eq!(store.segments(reporter.org(), reporter.id(), (0, 0), usize::MAX).await, Ok(vec![]));
@@ -46,7 +47,7 @@ async fn settled_runs_have_no_segments(store: &dyn Store) {
     assert_eq!(store.closure(reporter.org(), reporter.id()).await, Ok(Some(reporter.closed(1))));
 }
 
-async fn settling_again_changes_nothing(store: &dyn Store) {
+async fn settling_again_changes_nothing(store: &dyn RunStore) {
     let reporter = closed_run(store).await;
     for _ in 0..3 {
         assert_eq!(store.settle(reporter.org(), reporter.id()).await, Ok(()));
@@ -55,7 +56,7 @@ async fn settling_again_changes_nothing(store: &dyn Store) {
     }
 }
 
-async fn racing_settles_agree(store: &dyn Store) {
+async fn racing_settles_agree(store: &dyn RunStore) {
     for _ in 0..10 {
         let reporter = closed_run(store).await;
         let settle = || store.settle(reporter.org(), reporter.id());
@@ -65,7 +66,7 @@ async fn racing_settles_agree(store: &dyn Store) {
     }
 }
 
-async fn a_closure_after_settling_still_counts(store: &dyn Store) {
+async fn a_closure_after_settling_still_counts(store: &dyn RunStore) {
     let reporter = closed_run(store).await;
     store.settle(reporter.org(), reporter.id()).await.unwrap();
     store.close_run(reporter.closed(2)).await.unwrap();
@@ -75,7 +76,7 @@ async fn a_closure_after_settling_still_counts(store: &dyn Store) {
     assert_eq!(store.unsettled_runs().await, Ok(vec![]));
 }
 
-async fn storage_counts_settled_text_and_results_once(store: &dyn Store) {
+async fn storage_counts_settled_text_and_results_once(store: &dyn RunStore) {
     let reporter = closed_run(store).await;
     let org = reporter.org();
     assert_eq!(store.storage_used(org).await, Ok(0), "not before it is settled");
@@ -90,7 +91,7 @@ async fn storage_counts_settled_text_and_results_once(store: &dyn Store) {
     assert_eq!(store.storage_used(org).await, Ok(used));
 }
 
-async fn readers_see_the_same_while_it_settles(store: &dyn Store) {
+async fn readers_see_the_same_while_it_settles(store: &dyn RunStore) {
     for _ in 0..10 {
         let reporter = closed_run(store).await;
         let (org, id) = (reporter.org(), reporter.id());
@@ -108,14 +109,14 @@ async fn readers_see_the_same_while_it_settles(store: &dyn Store) {
     }
 }
 
-async fn settled_runs_survive_a_restart(home: &dyn Home) {
-    let store = home.open().await;
+async fn settled_runs_survive_a_restart(home: &dyn RunHome) {
+    let store = home.open_runs().await;
     let reporter = closed_run(&*store).await;
     let (org, id) = (reporter.org(), reporter.id());
     store.settle(org, id).await.unwrap();
     let (results, used) = (store.all_results(org, id).await, store.storage_used(org).await);
     drop(store);
-    let store = home.open().await;
+    let store = home.open_runs().await;
     assert!(store.whole_text(org, id).await.unwrap().unwrap().text == reporter.text);
     assert_eq!(store.all_results(org, id).await, results);
     assert_eq!(store.storage_used(org).await, used);

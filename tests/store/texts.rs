@@ -3,10 +3,11 @@
 use runstream::limits::{LOG_HEAD_BYTES, LOG_KEPT_BYTES_MAX, LOG_TAIL_BYTES, LOG_TRUNCATED_LINE};
 use runstream::store::contract::TextPage;
 
-use super::{Store, on_each_store, sample};
+use super::runs::{RunStore, on_each_run_store};
+use super::sample;
 use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 
-on_each_store! {
+on_each_run_store! {
     text_is_read_by_units_and_never_splits_a_character,
     a_run_without_text_has_an_empty_log,
     no_run_no_text,
@@ -15,22 +16,22 @@ on_each_store! {
     a_log_at_the_cap_is_whole,
 }
 
-async fn open(store: &dyn Store) -> Reporter {
+async fn open(store: &dyn RunStore) -> Reporter {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     reporter
 }
 
-async fn read(store: &dyn Store, reporter: &Reporter, from: u64, limit: u64) -> TextPage {
+async fn read(store: &dyn RunStore, reporter: &Reporter, from: u64, limit: u64) -> TextPage {
     store.text(reporter.org(), reporter.id(), from, limit).await.unwrap().unwrap()
 }
 
-async fn settle(store: &dyn Store, reporter: &Reporter) {
+async fn settle(store: &dyn RunStore, reporter: &Reporter) {
     store.close_run(reporter.closed(1)).await.unwrap();
     store.settle(reporter.org(), reporter.id()).await.unwrap();
 }
 
-async fn text_is_read_by_units_and_never_splits_a_character(store: &dyn Store) {
+async fn text_is_read_by_units_and_never_splits_a_character(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     for part in ["aé🦀", "", "🦀b", "c"] {
         store.append(&reporter.log(part)).await.unwrap();
@@ -53,7 +54,7 @@ async fn text_is_read_by_units_and_never_splits_a_character(store: &dyn Store) {
     }
 }
 
-async fn a_run_without_text_has_an_empty_log(store: &dyn Store) {
+async fn a_run_without_text_has_an_empty_log(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     for _ in 0..3 {
         assert_eq!(read(store, &reporter, 0, 10).await, TextPage::default());
@@ -65,14 +66,14 @@ async fn a_run_without_text_has_an_empty_log(store: &dyn Store) {
     }
 }
 
-async fn no_run_no_text(store: &dyn Store) {
+async fn no_run_no_text(store: &dyn RunStore) {
     let reporter = Reporter::new(opened(sample::org(), START_MS));
     assert_eq!(store.text(reporter.org(), reporter.id(), 0, 1).await, Ok(None));
     assert_eq!(store.whole_text(reporter.org(), reporter.id()).await, Ok(None));
     assert_eq!(store.position(reporter.org(), reporter.id()).await, Ok(None));
 }
 
-async fn text_reads_the_same_before_and_after_settling(store: &dyn Store) {
+async fn text_reads_the_same_before_and_after_settling(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     for number in 0..12 {
         store.append(&reporter.log(words(3_000, number))).await.unwrap();
@@ -98,7 +99,7 @@ async fn text_reads_the_same_before_and_after_settling(store: &dyn Store) {
     }
 }
 
-async fn a_long_log_loses_its_middle_and_says_so(store: &dyn Store) {
+async fn a_long_log_loses_its_middle_and_says_so(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let mut expected_order = Vec::new();
     while reporter.end.bytes <= LOG_KEPT_BYTES_MAX + 3_000_000 {
@@ -130,7 +131,7 @@ async fn a_long_log_loses_its_middle_and_says_so(store: &dyn Store) {
     }
 }
 
-async fn a_log_at_the_cap_is_whole(store: &dyn Store) {
+async fn a_log_at_the_cap_is_whole(store: &dyn RunStore) {
     let mut reporter = open(store).await;
     let megabyte = "x".repeat(1 << 20);
     while reporter.end.bytes < LOG_KEPT_BYTES_MAX {

@@ -9,7 +9,7 @@ use runstream::domain::execution::{
 };
 use runstream::domain::id::{CycleId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
 use runstream::domain::segment::{Position, Refusals, Segment, SegmentBatch};
-use runstream::store::contract::{ClosedRun, OpenedRun, SessionEnd};
+use runstream::store::contract::{ClosedRun, OpenedRun, SessionEnd, StoreResult};
 
 /// 2026-03-20T09:46:40.123Z.
 pub(crate) const START_MS: UnixMs = 1_774_000_000_123;
@@ -175,6 +175,14 @@ impl Reporter {
 
     pub(crate) fn id(&self) -> ExecutionId {
         self.opened.execution.id
+    }
+
+    /// The run was claimed: segments are of this epoch from now on.
+    pub(crate) fn goes_on(&mut self, claimed: StoreResult<Option<u32>>) {
+        let epoch = claimed.unwrap().expect("the run is not settled");
+        if epoch != self.epoch {
+            (self.epoch, self.next_seq) = (epoch, 1);
+        }
     }
 
     /// A segment that continues the run, one batch of these events.

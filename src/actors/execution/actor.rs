@@ -166,10 +166,10 @@ impl Run {
     async fn load(&self) -> Result<(RunState, Numbering), EngineError> {
         let store = &self.deps.store;
         // A settled run takes nothing any more and has nothing to tell that its documents do not.
-        store.run_state(self.org, self.id).await?.ok_or(EngineError::NotFound)?;
+        let epoch = store.claim(self.org, self.id).await?.ok_or(EngineError::NotFound)?;
         let execution = store.execution(self.org, self.id).await?.ok_or(EngineError::NotFound)?;
         let closure = store.closure(self.org, self.id).await?;
-        let mut state = RunState::new(execution, closure, limits::EPOCH);
+        let mut state = RunState::new(execution, closure, epoch);
         let mut after = (0, 0);
         loop {
             let page = store.segments(self.org, self.id, after, limits::LOAD_PAGE_BYTES).await?;

@@ -162,12 +162,21 @@ pub trait Executions: Send + Sync + 'static {
     /// no such unsettled run.
     async fn abandon_run(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool>;
 
+    /// Makes this process the one that appends to an unsettled run, and tells the epoch of its segments: at least that of
+    /// the segments there are, of which the run has all that were ever appended with success. `None` if `org` has no such
+    /// unsettled run. The process that opened a run need not claim it first, and claiming twice is the same as once.
+    ///
+    /// # Errors
+    /// `Unavailable` if another process may still be appending.
+    async fn claim(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<u32>>;
+
     /// Appends a segment to a run. Durable when it returns. Appending the same segment again changes nothing.
     /// Segments of one run are appended one after another; segments of different runs share the cost of a sync.
     /// A [`crate::domain::batch::Item::Status`] in it becomes the execution's status unless that is final.
     ///
     /// # Errors
-    /// `Full` without room: nothing was stored. `Conflict(SegmentSequence)` if it does not continue the run.
+    /// `Full` without room: nothing was stored. `Conflict(SegmentSequence)` if it does not continue the run, or the run
+    /// is not this process's own. After `Unavailable` the run has to be claimed again.
     async fn append(&self, segment: &Segment) -> StoreResult<()>;
 
     /// As [`Executions::append`], without a task that waits: returns at once, and tells `done` what became of it. A

@@ -12,7 +12,7 @@ use crate::store::contract::{ClosedRun, OpenedRun, StoreResult};
 use crate::store::record;
 
 /// Stored form of [`OpenedRun`].
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::store) struct OpenedRecord {
     pub(in crate::store) execution: Execution,
     pub(in crate::store) cycle: Cycle,

@@ -25,6 +25,10 @@ impl Executions for LsmStore {
         self.runs.abandon_run(org, execution, feed_seq).await
     }
 
+    async fn claim(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<u32>> {
+        self.runs.claim(org, execution).await
+    }
+
     async fn append(&self, segment: &Segment) -> StoreResult<()> {
         self.runs.append(segment).await
     }

@@ -7,7 +7,6 @@ mod accounts;
 mod audit;
 mod db;
 mod executions;
-mod failure;
 mod feed;
 mod journal;
 mod logins;
@@ -27,6 +26,7 @@ pub use journal::{DamagedRange, JournalCounts, JournalSettings, RecoveryReport};
 use runs::{RunSettings, RunStore};
 
 use super::contract::{Store, StoreError, StoreResult};
+use super::failure;
 use crate::fs::Fs;
 
 /// Where the embedded store lives and how much it may take.

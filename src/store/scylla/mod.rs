@@ -3,15 +3,19 @@
 //! [`connect`] reaches the cluster, [`statement`] is the only way to ask it something, [`schema`] makes and
 //! checks the tables, [`cold`] keeps accounts and projects. What is acknowledged is with a
 //! quorum of the local datacenter.
+//! [`runs`] keeps runs and the feed; which node may acknowledge for a run is decided by [`claims`].
 
+mod claims;
 mod cold;
 pub mod connect;
 pub mod faults;
+pub mod runs;
 pub mod schema;
 pub mod settings;
 pub mod statement;
 mod tls;
 
+pub use claims::LeaseSettings;
 pub use cold::Cold;
 pub use connect::{ConnectError, Cql, is_keyspace_name};
 pub use settings::{Password, ScyllaSettings};

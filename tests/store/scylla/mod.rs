@@ -1,5 +1,7 @@
-//! What the distributed store has of its own, on a real CQL server.
+//! What is particular to the store on CQL.
 
 mod connect;
 mod crash;
 mod schema;
+mod stops;
+mod takeover;

@@ -8,7 +8,7 @@ mod server;
 
 pub(crate) use server::Server;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use runstream::clock::SystemClock;
 use runstream::store::scylla::schema::{self, KeyspaceSettings};
@@ -41,11 +41,34 @@ pub(crate) async fn empty_keyspace() -> ScyllaSettings {
     settings
 }
 
-/// Settings for a keyspace that is new and has the whole schema, on the shared server.
-pub(crate) async fn keyspace() -> ScyllaSettings {
+/// Keyspaces of tests that have ended. A server with hundreds of them has no memory left.
+static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The keyspace of a test: dropped some time after this is.
+pub(crate) struct Keyspace(pub(crate) ScyllaSettings);
+
+impl std::ops::Deref for Keyspace {
+    type Target = ScyllaSettings;
+
+    fn deref(&self) -> &ScyllaSettings {
+        &self.0
+    }
+}
+
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        ENDED.lock().unwrap().push(std::mem::take(&mut self.0.keyspace));
+    }
+}
+
+/// A keyspace that is new and has the whole schema, on the shared server.
+pub(crate) async fn keyspace() -> Keyspace {
     let settings = settings(server().await);
+    let ended = std::mem::take(&mut *ENDED.lock().unwrap());
+    let drops: Vec<_> = ended.iter().map(|keyspace| format!("DROP KEYSPACE {keyspace}")).collect();
+    administer(&settings, &drops.iter().map(String::as_str).collect::<Vec<_>>()).await;
     schema::apply(&settings, &KeyspaceSettings::default(), Arc::new(SystemClock)).await.unwrap();
-    settings
+    Keyspace(settings)
 }
 
 /// Runs statements as the superuser, without a keyspace.

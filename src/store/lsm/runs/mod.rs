@@ -45,6 +45,7 @@ use crate::domain::id::{ExecutionId, OrgId, SessionId, TaskId};
 use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::fs::Fs;
+use crate::limits;
 use crate::store::contract::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, OpenRun, OpenedRun, RunState,
     StoreError, StoreResult, Submitted, TextPage,
@@ -212,6 +213,11 @@ impl Executions for RunStore {
 
     async fn abandon_run(&self, org: OrgId, execution: ExecutionId, feed_seq: u64) -> StoreResult<bool> {
         self.blocking(move |core| core.abandon(org, execution, feed_seq)).await
+    }
+
+    async fn claim(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<u32>> {
+        // The data folder is locked: whoever has it open owns every run in it.
+        Ok(self.core.index.look(org, execution, |_| limits::EPOCH))
     }
 
     async fn append(&self, segment: &Segment) -> StoreResult<()> {

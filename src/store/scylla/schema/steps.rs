@@ -12,8 +12,12 @@ pub struct Step {
 }
 
 /// All steps that this build knows. A step that was once released is never changed: a change is a further step.
-pub const STEPS: &[Step] =
-    &[Step { number: 1, name: "accounts", text: include_str!("../../../../schema/scylla/001_accounts.cql") }];
+pub const STEPS: &[Step] = &[
+    Step { number: 1, name: "accounts", text: include_str!("../../../../schema/scylla/001_accounts.cql") },
+    Step { number: 2, name: "runs", text: include_str!("../../../../schema/scylla/002_runs.cql") },
+    Step { number: 3, name: "nodes", text: include_str!("../../../../schema/scylla/003_nodes.cql") },
+    Step { number: 4, name: "feed", text: include_str!("../../../../schema/scylla/004_feed.cql") },
+];
 
 impl Step {
     /// Its statements, without comments.

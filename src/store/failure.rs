@@ -1,21 +1,21 @@
 //! The one place where a store that has failed for good says so. A failed sync is never tried again: what the disk
-//! then holds is unknown, so the process ends and the next one recovers.
+//! then holds is unknown, so the process ends and the next one recovers. So does one whose place another node has taken.
 
 use tokio::sync::watch;
 
 /// Remembers the first fatal failure and wakes who waits for one.
 #[derive(Debug)]
-pub(super) struct FailureLatch {
+pub(in crate::store) struct FailureLatch {
     reason: watch::Sender<Option<String>>,
 }
 
 impl FailureLatch {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self { reason: watch::Sender::new(None) }
     }
 
     /// Records why the store has failed. Later failures are consequences of the first and change nothing.
-    pub(super) fn fail(&self, reason: &str) {
+    pub(in crate::store) fn fail(&self, reason: &str) {
         self.reason.send_if_modified(|first| {
             let is_first = first.is_none();
             if is_first {
@@ -27,12 +27,12 @@ impl FailureLatch {
     }
 
     /// Why the store has failed, if it has.
-    pub(super) fn reason(&self) -> Option<String> {
+    pub(in crate::store) fn reason(&self) -> Option<String> {
         self.reason.borrow().clone()
     }
 
     /// Resolves with the reason once the store has failed.
-    pub(super) async fn failed(&self) -> String {
+    pub(in crate::store) async fn failed(&self) -> String {
         let mut reason = self.reason.subscribe();
         let found = reason.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         match found {

@@ -1,0 +1,243 @@
+//! A process stops between any two writes of a setup, a closing, a folding, a taking back: the next one finds all of it or
+//! nothing, and finishes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use runstream::clock::SystemClock;
+use runstream::domain::batch::TestStatus::{Failed, Passed};
+use runstream::domain::execution::{SessionStatus, Status};
+use runstream::domain::id::OrgId;
+use runstream::store::contract::{
+    ClosedRun, ExecutionFilter, Executions, FeedLog, OpenedRun, RunState, StoreError, StoreResult,
+};
+use runstream::store::scylla::Cql;
+use runstream::store::scylla::runs::{RunSettings, ScyllaRuns, WriteGate};
+
+use crate::store::runs::patient;
+use crate::store::sample;
+use crate::support::cql::{self, Keyspace};
+use crate::support::runs::{Event, Reporter, START_MS, opened, words};
+
+/// Lets so many writes pass.
+struct Few(AtomicI64);
+
+impl WriteGate for Few {
+    fn pass(&self) -> StoreResult<()> {
+        match self.0.fetch_sub(1, Ordering::SeqCst) {
+            left if left > 0 => Ok(()),
+            _ => Err(StoreError::Unavailable("the process has stopped".into())),
+        }
+    }
+}
+
+/// One process after the other on one keyspace.
+struct Processes {
+    cql: Arc<Cql>,
+    _keyspace: Keyspace,
+    store: ScyllaRuns,
+    gate: Arc<Few>,
+}
+
+impl Processes {
+    async fn start() -> Self {
+        let keyspace = cql::keyspace().await;
+        let cql = Arc::new(Cql::connect(&keyspace.0, Arc::new(SystemClock)).await.unwrap());
+        let (store, gate) = open(&cql).await;
+        Self { cql, _keyspace: keyspace, store, gate }
+    }
+
+    /// Lets `act` make `writes` writes, then stops the process and starts the next; returns what the act came to, and
+    /// whether it was stopped.
+    async fn stop_after<T>(
+        &mut self,
+        writes: i64,
+        act: impl AsyncFnOnce(&ScyllaRuns) -> StoreResult<T>,
+    ) -> (StoreResult<T>, bool) {
+        self.gate.0.store(writes, Ordering::SeqCst);
+        let outcome = act(&self.store).await;
+        let stopped = self.gate.0.swap(0, Ordering::SeqCst) < 0;
+        // Its node is fenced, and nothing else of it is put in order.
+        assert!(self.store.shut_down().await.is_err() || !stopped);
+        (self.store, self.gate) = open(&self.cql).await;
+        (outcome, stopped)
+    }
+}
+
+async fn open(cql: &Arc<Cql>) -> (ScyllaRuns, Arc<Few>) {
+    let gate = Arc::new(Few(AtomicI64::new(i64::MAX)));
+    let settings = RunSettings { gate: Arc::clone(&gate) as Arc<dyn WriteGate>, ..patient() };
+    (ScyllaRuns::open(Arc::clone(cql), settings).await.unwrap(), gate)
+}
+
+/// How many of the ways to a run lead to it.
+async fn ways(store: &ScyllaRuns, run: &OpenedRun) -> usize {
+    let (org, id) = (run.execution.org, run.execution.id);
+    let found = [
+        store.execution(org, id).await.unwrap().is_some(),
+        store.execution_by_task(org, &run.execution.task_id).await.unwrap().is_some(),
+        store.cycle_of(org, id).await.unwrap().is_some(),
+        store.session(run.session.id).await.unwrap().is_some(),
+        store.executions(org, &ExecutionFilter::default(), 9, 0).await.unwrap().total == 1,
+        store.count_runs(org, 0, i64::MAX).await.unwrap() == 1,
+        store.unsettled_runs().await.unwrap().iter().any(|one| one.execution == id),
+        store.whole_text(org, id).await.unwrap().is_some(),
+        store.feed_rows(org, 0, 9).await.unwrap().iter().any(|row| row.seq == run.feed_seq),
+    ];
+    found.into_iter().filter(|found| *found).count()
+}
+
+const WAYS: usize = 9;
+
+fn numbered(org: OrgId) -> OpenedRun {
+    OpenedRun { feed_seq: 1, ..opened(org, START_MS) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_setup_that_is_stopped_anywhere_is_all_or_nothing() {
+    let mut processes = Processes::start().await;
+    for writes in 0.. {
+        let run = numbered(sample::org());
+        let (outcome, stopped) =
+            processes.stop_after(writes, async |store| store.open_run(run.clone()).await).await;
+        assert_eq!(outcome.is_ok(), !stopped, "after {writes}: {outcome:?}");
+        let found = ways(&processes.store, &run).await;
+        if found == 0 {
+            assert!(stopped);
+            assert_eq!(
+                processes.store.open_run(run.clone()).await,
+                Ok(()),
+                "its names are free after {writes}"
+            );
+        }
+        assert_eq!(ways(&processes.store, &run).await, WAYS, "after {writes} writes, {found} before");
+        assert!(found == 0 || found == WAYS, "{found} ways lead to it after {writes} writes");
+        let mut reporter = Reporter::new(run);
+        reporter.goes_on(processes.store.claim(reporter.org(), reporter.id()).await);
+        assert_eq!(processes.store.append(&reporter.log("it goes on\n")).await, Ok(()));
+        if !stopped {
+            assert!(writes > 5, "a setup of {writes} writes");
+            return;
+        }
+    }
+}
+
+/// A run with some text and results.
+async fn written(store: &ScyllaRuns) -> Reporter {
+    let mut reporter = Reporter::new(numbered(sample::org()));
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    for number in 0..3 {
+        let events = [Event::Log(words(200, number)), Event::End("a", Failed), Event::End("b", Passed)];
+        let mut segment = reporter.segment(&events);
+        segment.feed_seq = number + 2;
+        store.append(&segment).await.unwrap();
+    }
+    reporter
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_closing_that_is_stopped_anywhere_is_all_or_nothing() {
+    let mut processes = Processes::start().await;
+    for writes in 0.. {
+        let reporter = written(&processes.store).await;
+        let (org, id, session) = (reporter.org(), reporter.id(), reporter.opened.session.id);
+        let closed = ClosedRun { feed_seq: 9, ..reporter.closed(1) };
+        let (outcome, stopped) =
+            processes.stop_after(writes, async |store| store.close_run(closed.clone()).await).await;
+        assert!(stopped || outcome == Ok(true), "after {writes}: {outcome:?}");
+        let store = &processes.store;
+        let is_closed = store.closure(org, id).await.unwrap().is_some();
+        assert!(is_closed || stopped, "after {writes} writes");
+        for again in [is_closed, true] {
+            let status = if again { Status::Passed } else { Status::Running };
+            let filter = ExecutionFilter { statuses: Some(vec![status]), ..ExecutionFilter::default() };
+            assert_eq!(store.execution(org, id).await.unwrap().unwrap().status, status, "after {writes}");
+            assert_eq!(store.executions(org, &filter, 9, 0).await.unwrap().total, 1, "after {writes}");
+            assert_eq!(store.cycle_of(org, id).await.unwrap().unwrap().completed, again);
+            let ended = store.session(session).await.unwrap().unwrap().status;
+            assert_eq!(ended == SessionStatus::Completed, again);
+            let numbers: Vec<_> =
+                store.feed_rows(org, 0, 99).await.unwrap().iter().map(|row| row.seq).collect();
+            assert_eq!(numbers, if again { vec![1, 2, 3, 4, 9] } else { vec![1, 2, 3, 4] }, "after {writes}");
+            let state = if again { RunState::Closed } else { RunState::Open };
+            assert_eq!(store.run_state(org, id).await, Ok(Some(state)));
+            assert!(store.whole_text(org, id).await.unwrap().unwrap().text == reporter.text);
+            assert_eq!(store.close_run(closed.clone()).await, Ok(!again));
+        }
+        if !stopped {
+            assert!(writes > 3, "a closing of {writes} writes");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_folding_that_is_stopped_anywhere_changes_nothing_that_is_read() {
+    let mut processes = Processes::start().await;
+    for writes in 0.. {
+        let reporter = written(&processes.store).await;
+        let (org, id) = (reporter.org(), reporter.id());
+        assert_eq!(processes.store.close_run(reporter.closed(1)).await, Ok(true));
+        let results = processes.store.all_results(org, id).await.unwrap();
+        let rows = processes.store.feed_rows(org, 0, 99).await.unwrap();
+        assert_eq!((results.len(), rows.len()), (2, 4));
+        let (outcome, stopped) =
+            processes.stop_after(writes, async |store| store.settle(org, id).await).await;
+        assert_eq!(outcome.is_ok(), !stopped, "after {writes}: {outcome:?}");
+        let store = &processes.store;
+        for _ in 0..2 {
+            assert!(
+                store.whole_text(org, id).await.unwrap().unwrap().text == reporter.text,
+                "after {writes}"
+            );
+            assert_eq!(store.all_results(org, id).await.unwrap(), results, "after {writes}");
+            assert_eq!(store.feed_rows(org, 0, 99).await.unwrap(), rows, "after {writes}");
+            assert_eq!(store.position(org, id).await, Ok(Some(reporter.end)));
+            assert_eq!(store.settle(org, id).await, Ok(()));
+        }
+        assert_eq!(store.run_state(org, id).await, Ok(None));
+        assert!(
+            store.unsettled_runs().await.unwrap().iter().all(|run| run.execution != id),
+            "after {writes}"
+        );
+        let used = store.storage_used(org).await.unwrap();
+        assert!(
+            (1..10_000).contains(&used.saturating_sub(reporter.text.len() as u64)),
+            "{used} after {writes}"
+        );
+        if !stopped {
+            assert!(writes > 8, "a folding of {writes} writes");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_taking_back_that_is_stopped_anywhere_is_all_or_nothing() {
+    let mut processes = Processes::start().await;
+    for writes in 0.. {
+        let run = numbered(sample::org());
+        let (org, id) = (run.execution.org, run.execution.id);
+        processes.store.open_run(run.clone()).await.unwrap();
+        let (outcome, stopped) =
+            processes.stop_after(writes, async |store| store.abandon_run(org, id, 2).await).await;
+        assert!(stopped || outcome == Ok(true), "after {writes}: {outcome:?}");
+        let store = &processes.store;
+        let found = ways(store, &run).await;
+        // What the feed told of the opening stays.
+        assert!(found == 1 || (stopped && found == WAYS), "{found} ways lead to it after {writes} writes");
+        assert_eq!(store.abandon_run(org, id, 2).await, Ok(found == WAYS));
+        assert_eq!(ways(store, &run).await, 1, "after {writes}");
+        let numbers: Vec<_> = store.feed_rows(org, 0, 99).await.unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(numbers, [1, 2], "after {writes}");
+        assert_eq!(store.open_run(run).await, Ok(()), "its names are free after {writes}");
+        if !stopped {
+            assert!(writes > 4, "a taking back of {writes} writes");
+            return;
+        }
+    }
+}

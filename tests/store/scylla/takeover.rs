@@ -1,0 +1,116 @@
+//! Who may append: one node at a time, the next one after the first let go, or was silent for long enough.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runstream::clock::ManualUptime;
+use runstream::store::contract::{Executions, FeedLog, StoreError};
+use runstream::store::scylla::LeaseSettings;
+use runstream::store::scylla::runs::RunSettings;
+
+use crate::store::runs::{open_runs, patient};
+use crate::store::sample;
+use crate::support::cql;
+use crate::support::runs::{Reporter, START_MS, opened};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A node that others give up after six seconds of silence.
+fn brief() -> RunSettings {
+    let lease = LeaseSettings { heartbeat: SECOND / 2, lease: 3 * SECOND, dead_after: 6 * SECOND };
+    RunSettings { lease, ..RunSettings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_run_of_a_live_node_is_read_by_others_and_claimed_by_none_until_it_lets_go() {
+    let keyspace = cql::keyspace().await;
+    let (one, two) = (open_runs(&keyspace.0, patient()).await, open_runs(&keyspace.0, patient()).await);
+    assert_ne!(one.feed_epoch().await, two.feed_epoch().await, "two nodes, two numberings");
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    one.open_run(reporter.opened.clone()).await.unwrap();
+    for number in 0..5 {
+        one.append(&reporter.log(format!("{number}\n"))).await.unwrap();
+        let read = two.whole_text(org, id).await.unwrap().unwrap().text;
+        assert_eq!(read, reporter.text, "what is acknowledged is read everywhere");
+    }
+    let refused = two.claim(org, id).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let foreign = two.append(&reporter.clone().log("intruder")).await;
+    assert!(matches!(foreign, Err(StoreError::Conflict(_))), "{foreign:?}");
+    let closed = two.close_run(reporter.closed(1)).await;
+    assert!(matches!(closed, Err(StoreError::Unavailable(_))), "{closed:?}");
+
+    one.shut_down().await.unwrap();
+    let begun = Instant::now();
+    reporter.goes_on(two.claim(org, id).await);
+    assert!(begun.elapsed() < patient().lease.lease, "there is nothing to wait for");
+    assert_eq!(reporter.epoch, 2);
+    two.append(&reporter.log("from the second\n")).await.unwrap();
+    assert_eq!(two.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+    let late = one.append(&reporter.clone().log("late")).await;
+    assert!(late.is_err(), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn the_runs_of_a_node_that_is_gone_are_taken_over_after_its_silence() {
+    let keyspace = cql::keyspace().await;
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    let epoch = {
+        let gone = open_runs(&keyspace.0, brief()).await;
+        gone.open_run(reporter.opened.clone()).await.unwrap();
+        let mut segment = reporter.log("acknowledged\n");
+        segment.feed_seq = 7;
+        gone.append(&segment).await.unwrap();
+        gone.feed_epoch().await.unwrap()
+    };
+    let begun = Instant::now();
+    let next = open_runs(&keyspace.0, brief()).await;
+    assert!(begun.elapsed() >= brief().lease.dead_after, "it waited {:?} only", begun.elapsed());
+    assert_eq!(next.feed_epoch().await, Ok(epoch), "positions in the feed stay good");
+    let rows = next.feed_rows(org, 0, 9).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [7]);
+    let head = next.feed_head(org).await.unwrap();
+    assert!(head > 7, "what the one before may have had on its way is left out: {head}");
+    assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+    reporter.goes_on(next.claim(org, id).await);
+    assert_eq!(reporter.epoch, 2);
+    next.append(&reporter.log("and on it goes\n")).await.unwrap();
+    assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_node_whose_lease_is_over_acknowledges_nothing_and_comes_back_under_a_new_name() {
+    let keyspace = cql::keyspace().await;
+    let uptime = ManualUptime::default();
+    let settings = RunSettings { uptime: Arc::new(uptime.clone()), ..brief() };
+    let store = open_runs(&keyspace.0, settings).await;
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    store.append(&reporter.log("in time\n")).await.unwrap();
+    let before = (reporter.clone(), store.feed_epoch().await);
+
+    // As a process finds it that was stopped for so long.
+    uptime.advance(brief().lease.lease);
+    let late = reporter.log("too late\n");
+    let refused = store.append(&late).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    reporter = before.0;
+    let deadline = Instant::now() + 20 * SECOND;
+    while let Err(error) = store.probe() {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(SECOND / 20).await;
+    }
+    assert_eq!(store.feed_epoch().await, before.1);
+    let old = store.append(&late).await;
+    assert!(matches!(old, Err(StoreError::Conflict(_))), "its epoch is over: {old:?}");
+    reporter.goes_on(store.claim(org, id).await);
+    assert_eq!(reporter.epoch, 2);
+    store.append(&reporter.log("again\n")).await.unwrap();
+    assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
