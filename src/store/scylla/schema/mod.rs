@@ -7,6 +7,7 @@ mod steps;
 
 use std::sync::Arc;
 
+use backon::{ConstantBuilder, Retryable};
 pub use keyspace::{Durability, KeyspaceSettings, Replication, Tablets};
 use scylla::statement::Statement;
 pub use steps::{STEPS, Step};
@@ -16,7 +17,7 @@ use super::connect::{ConnectError, Cql};
 use super::settings::ScyllaSettings;
 use super::statement::{Purpose, Spec, failed};
 use crate::clock::Clock;
-use crate::limits::{CQL_LOCK_LAPSE, CQL_LOCK_WAIT};
+use crate::limits::{CQL_LOCK_LAPSE, CQL_LOCK_LOOK_AGAIN, CQL_LOCK_WAIT};
 use crate::store::contract::{StoreError, StoreResult};
 
 /// The schema's own tables. Several processes may create them at once: they are asked for first.
@@ -25,6 +26,8 @@ const OWN_TABLES: [&str; 2] = [
      PRIMARY KEY (part, number))",
     "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder uuid)",
 ];
+/// How often a table that is listed and not known yet is asked for again.
+const LOOKS_AT_NEW_TABLE: usize = 20;
 /// The one partition of `schema_steps`.
 const PART: &str = "runstream";
 
@@ -195,7 +198,10 @@ impl Cql {
             text: "SELECT number, name, checksum FROM schema_steps WHERE part = ?",
             purpose: Purpose::SerialRead,
         };
-        let read = self.prepare(read).await?;
+        // A node lists a new table a moment before it knows it.
+        let patience =
+            ConstantBuilder::default().with_delay(CQL_LOCK_LOOK_AGAIN).with_max_times(LOOKS_AT_NEW_TABLE);
+        let read = (|| self.prepare(read)).retry(patience).await?;
         self.first_rows(&read, (PART,), usize::MAX).await
     }
 }
