@@ -81,9 +81,12 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Turns what the store could not do into the endpoint's own 500; a store without room into 503.
+/// Turns what the store could not do into the endpoint's own 500; a store without room, or that is not reached, into 503.
 pub(super) fn failed(error: &'static str) -> impl FnOnce(StoreError) -> Failure {
     move |cause| match cause {
+        StoreError::Unavailable(_) => {
+            Failure::unavailable("This cannot be done right now", UNREACHED_RETRY_S).because(cause)
+        }
         StoreError::Full(_) => {
             Failure::unavailable("There is no room left to store this", FULL_RETRY_S).because(cause)
         }
@@ -91,5 +94,7 @@ pub(super) fn failed(error: &'static str) -> impl FnOnce(StoreError) -> Failure 
     }
 }
 
+/// Seconds after which a store that was not reached may be again.
+const UNREACHED_RETRY_S: u64 = 2;
 /// Seconds after which a full store may have room again.
 const FULL_RETRY_S: u64 = 5;

@@ -1,5 +1,5 @@
-//! What clients hear when the store fails: the endpoint's own 500, without a word about why; 503 where a credential
-//! cannot be checked or there is no room. The door alone, over a store with a switch.
+//! What clients hear when the store fails: the endpoint's own 500, without a word about why; 503 where the store is not
+//! reached or has no room. The door alone, over a store with a switch.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -147,6 +147,10 @@ fn unavailable() -> StoreError {
     StoreError::Unavailable(INTERNALS.to_owned())
 }
 
+fn damaged() -> StoreError {
+    StoreError::Damaged(INTERNALS.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_endpoint_has_its_own_failure() {
     let door = Door::open().await;
@@ -167,15 +171,15 @@ async fn each_endpoint_has_its_own_failure() {
         ("create_project", &post, "/api/projects", Some(&project), "Failed to create project"),
         ("project", &get, "/api/projects/690a11b2c3d4e5f607182930", None, "Failed to fetch project"),
     ] {
-        for cause in [unavailable(), StoreError::Damaged(INTERNALS.to_owned())] {
+        door.fail(failing, damaged());
+        let (status, answer) = door.ask(method.clone(), path, &token, body).await;
+        assert_eq!((status, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
+        assert_eq!(answer["success"], false);
+        for cause in [unavailable(), StoreError::Full(INTERNALS.to_owned())] {
             door.fail(failing, cause);
             let (status, answer) = door.ask(method.clone(), path, &token, body).await;
-            assert_eq!((status, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
-            assert_eq!(answer["success"], false);
+            assert_eq!((status, &answer["error"]), (503, &json!("Service unavailable")), "{failing}");
         }
-        door.fail(failing, StoreError::Full(INTERNALS.to_owned()));
-        let (status, answer) = door.ask(method.clone(), path, &token, body).await;
-        assert_eq!((status, &answer["error"]), (503, &json!("Service unavailable")), "{failing}");
     }
     door.mend();
     assert_eq!(door.ask(Method::GET, "/api/auth/me", &token, None).await.0, 200, "nothing was revoked");
@@ -185,7 +189,7 @@ async fn each_endpoint_has_its_own_failure() {
 async fn signing_up_fails_whole_and_may_be_tried_again() {
     let door = Door::open().await;
     for failing in ["user_by_email", "sign_up"] {
-        door.fail(failing, unavailable());
+        door.fail(failing, damaged());
         let (status, answer) = door.sign_up("rosa").await;
         assert_eq!((status, &answer["error"]), (500, &json!("Signup failed")), "{failing}");
     }
@@ -198,14 +202,14 @@ async fn a_login_that_could_not_be_checked_is_no_failed_try() {
     let door = Door::open().await;
     door.sign_up("rosa").await;
     for failing in ["begin_login", "user_by_email", "organization", "login_succeeded"] {
-        door.fail(failing, unavailable());
+        door.fail(failing, damaged());
         let (status, answer) = door.log_in(PASSWORD).await;
         assert_eq!((status, &answer["error"]), (500, &json!("Login failed")), "{failing}");
     }
     for failing in ["user_by_email", "login_succeeded"] {
         door.fail(failing, unavailable());
         for _ in 0..6 {
-            assert_eq!(door.log_in(PASSWORD).await.0, 500);
+            assert_eq!(door.log_in(PASSWORD).await.0, 503);
         }
     }
     door.mend();
