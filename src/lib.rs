@@ -13,7 +13,7 @@
 //! - [`dial`]: outgoing connections, behind a seam.
 //! - [`telemetry`]: logs, and the list of all metrics.
 //! - [`domain`]: nouns and rules without I/O.
-//! - [`store`]: what is remembered: the contract, and the embedded store that keeps it.
+//! - [`store`]: what is remembered: the contract, and the two stores that keep it: embedded, or on a cluster.
 //! - [`actors`]: what is alive now: root > organization > execution, and the feed of what they publish.
 //! - [`http`]: what the doors share: envelopes, failures, headers, endpoint descriptions.
 //! - [`access`]: who calls and how often: tokens, API keys, rate tiers.

@@ -289,9 +289,6 @@ pub const CQL_CHANGE_BACKOFF_MAX: Duration = Duration::from_millis(200);
 pub const CQL_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 pub const CQL_CLAIM_LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long the write of a segment is made again before its run is given up and claimed anew: longer than a cluster takes
-/// to elect or restart a node, and an end for a write that is refused for ever.
-pub const CQL_APPEND_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time that a cluster keeps a row which it forgets by itself: 20 years.
 pub const CQL_TTL_MAX: Duration = Duration::from_secs(630_720_000);
 /// Rows that the cluster sends at a time.
@@ -377,7 +374,6 @@ const _: () = {
     assert!(CQL_CONNECT_TIMEOUT.as_millis() < CQL_START_TIMEOUT.as_millis());
     assert!(CQL_SCHEMA_TIMEOUT.as_millis() < CQL_LOCK_LAPSE.as_millis());
     assert!(CQL_CLAIM_PATIENCE.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
-    assert!(CQL_REQUEST_TIMEOUT.as_millis() < CQL_APPEND_PATIENCE.as_millis());
     assert!(CQL_LOCK_LAPSE.as_millis() < CQL_LOCK_WAIT.as_millis());
     assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);

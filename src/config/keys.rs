@@ -5,6 +5,7 @@ use super::kind::{
     Choice, Masked, MaskedPassword, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, Whole,
     count, mebibytes, path,
 };
+use super::settings::StoreKind;
 use crate::access::Network;
 use crate::domain::plan::Plan;
 use crate::http::headers::{CommonHeaders, HeaderSettings};
@@ -22,6 +23,8 @@ const PLANS: &[(&str, Plan)] = &[
 
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+const STORES: &[(&str, StoreKind)] = &[("embedded", StoreKind::Embedded), ("scylla", StoreKind::Scylla)];
 
 const TABLETS: &[(&str, Tablets)] = &[("auto", Tablets::Auto), ("on", Tablets::On), ("off", Tablets::Off)];
 
@@ -52,6 +55,8 @@ pub fn keys() -> Vec<Key> {
         key("data.cache_mib", mebibytes(1..=1 << 20), |s| &mut s.cache_bytes),
         key("data.journal_file_mib", mebibytes(1..=1_023), |s| &mut s.journal_file_bytes),
         key("data.reserve_mib", mebibytes(1..=1 << 20), |s| &mut s.reserve_bytes),
+
+        key("store.kind", Choice(STORES), |s| &mut s.store),
 
         key("scylla.nodes", Texts(node()), |s| &mut s.scylla.nodes),
         key("scylla.keyspace", keyspace(), |s| &mut s.scylla.keyspace),

@@ -14,7 +14,7 @@ mod sources;
 pub use key::Key;
 pub use keys::keys;
 pub use origin::{Origin, Problem, Problems};
-pub use settings::{ConnectionSettings, ServerSettings, Settings};
+pub use settings::{ConnectionSettings, ServerSettings, Settings, StoreKind};
 pub use sources::{Flag, Sources};
 
 use std::collections::BTreeMap;

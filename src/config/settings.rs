@@ -32,6 +32,8 @@ pub struct Settings {
     pub journal_file_bytes: u64,
     /// Bytes of the disk that are left free for folding what was accepted: below it nothing more is.
     pub reserve_bytes: u64,
+    /// Which store keeps everything.
+    pub store: StoreKind,
     /// How the cluster is reached.
     pub scylla: ScyllaSettings,
     /// How `runstream schema apply` creates the keyspace.
@@ -62,6 +64,7 @@ impl Default for Settings {
             cache_bytes: limits::STORE_CACHE_BYTES,
             journal_file_bytes: limits::JOURNAL_FILE_BYTES,
             reserve_bytes: limits::DISK_RESERVE_BYTES,
+            store: StoreKind::default(),
             scylla: ScyllaSettings::default(),
             keyspace: KeyspaceSettings::default(),
             access: AccessSettings::default(),
@@ -98,6 +101,16 @@ impl Settings {
         }
         found
     }
+}
+
+/// Which store keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreKind {
+    /// The one in the data folder.
+    #[default]
+    Embedded,
+    /// A cluster.
+    Scylla,
 }
 
 /// How the server is reached.

@@ -13,6 +13,7 @@ mod data_folder;
 mod dispatch;
 mod rooms;
 mod socket;
+mod store;
 mod table;
 
 use std::io;
@@ -38,6 +39,7 @@ use crate::config::Settings;
 use crate::fs::{Fs, OsFs};
 use crate::http::headers::{CommonHeaders, NotAnOrigin};
 use crate::store::contract::{Store, StoreError};
+use crate::store::scylla::schema::SchemaError;
 use crate::telemetry;
 
 /// What a server takes from the outside world, replaceable in tests.
@@ -81,6 +83,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
+    /// The cluster cannot be used, or does not have this build's tables.
+    #[error(transparent)]
+    Cluster(#[from] SchemaError),
     /// What was alive cannot be brought back.
     #[error("cannot bring back open runs: {0}")]
     Engine(#[from] EngineError),

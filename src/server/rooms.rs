@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::data_folder::DataFolder;
-use super::{Seams, StartError};
+use super::{Seams, StartError, store};
 use crate::access::{Access, Passwords, Secrets};
 use crate::actors::Engine;
 use crate::actors::feed::Feeds;
@@ -17,8 +17,6 @@ use crate::ingest::{IngestDoor, IngestSettings};
 use crate::limits::OBSERVATIONS_FOLD_INTERVAL;
 use crate::live::Live;
 use crate::store::contract::{Store, StoreResult};
-use crate::store::lsm::{LsmSettings, LsmStore};
-use crate::store::observed::Observed;
 use crate::telemetry::{self, name};
 
 /// Everything that is open while a server runs.
@@ -44,7 +42,7 @@ impl Rooms {
         let clock = Arc::clone(&seams.clock);
         let secrets = Secrets::load_or_create(&folder.path, settings.secrets.clone())?;
         let passwords = Passwords::new(settings.access.passwords)?;
-        let store = open_store(settings, seams, folder).await?;
+        let store = store::open(settings, seams, folder).await?;
         let access =
             Access::new(Arc::clone(&store) as _, Arc::clone(&clock), &secrets, settings.access.clone());
         let doorkeeper = Arc::new(access.clone());
@@ -100,19 +98,6 @@ impl Rooms {
         }
         self.store.shut_down().await
     }
-}
-
-async fn open_store(
-    settings: &Settings,
-    seams: &Seams,
-    folder: &DataFolder,
-) -> Result<Arc<dyn Store>, StartError> {
-    let mut lsm = LsmSettings::at(&folder.path);
-    lsm.cache_bytes = settings.cache_bytes;
-    lsm.runs.journal.file_bytes = settings.journal_file_bytes;
-    lsm.runs.journal.reserve_bytes = settings.reserve_bytes;
-    let store = LsmStore::open(lsm, Arc::clone(&seams.fs)).await?;
-    Ok(Arc::new(Observed::new(Arc::new(store))))
 }
 
 fn mark_used_keys(access: Access) -> JoinHandle<()> {

@@ -13,9 +13,11 @@ pub mod runs;
 pub mod schema;
 pub mod settings;
 pub mod statement;
+mod store;
 mod tls;
 
 pub use claims::LeaseSettings;
 pub use cold::Cold;
 pub use connect::{ConnectError, Cql, is_keyspace_name};
 pub use settings::{Password, ScyllaSettings};
+pub use store::ScyllaStore;

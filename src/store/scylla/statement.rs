@@ -4,7 +4,10 @@ use std::future::Future;
 
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use scylla::deserialize::row::DeserializeRow;
-use scylla::errors::{ExecutionError, NextRowError, PagerExecutionError, PrepareError};
+use scylla::errors::{
+    DbError, ExecutionError, NextPageError, NextRowError, PagerExecutionError, PrepareError,
+    RequestAttemptError, RequestError,
+};
 use scylla::response::query_result::QueryResult;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
@@ -179,11 +182,29 @@ fn unprepared(spec: Spec, error: &PrepareError) -> StoreError {
 
 /// Nothing a cluster answers says for sure that there is no room and nothing was changed: it is never `Full`.
 pub(super) fn failed(error: ExecutionError) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    match &error {
+        ExecutionError::LastAttemptError(attempt) => attempt_failed(attempt),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
 }
 
 fn pager_failed(error: PagerExecutionError) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    match &error {
+        PagerExecutionError::NextPageError(NextPageError::RequestFailure(
+            RequestError::LastAttemptError(attempt),
+        )) => attempt_failed(attempt),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// A right that is missing is for an operator to give: it says so.
+fn attempt_failed(error: &RequestAttemptError) -> StoreError {
+    StoreError::Unavailable(match error {
+        RequestAttemptError::DbError(DbError::Unauthorized, reason) => {
+            format!("{reason}; grant ALL on the keyspace to the role of `scylla.user`")
+        }
+        other => other.to_string(),
+    })
 }
 
 fn row_failed(error: NextRowError) -> StoreError {

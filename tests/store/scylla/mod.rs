@@ -2,6 +2,10 @@
 
 mod connect;
 mod crash;
+mod engine;
+mod frozen;
 mod schema;
+mod served;
+mod start;
 mod stops;
 mod takeover;

@@ -1,13 +1,12 @@
 //! Who may append: one node at a time, the next one after the first let go, or was silent for long enough.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use runstream::clock::ManualUptime;
-use runstream::store::contract::{Executions, FeedLog, StoreError, StoreResult};
+use runstream::store::contract::{Executions, FeedLog, StoreError};
 use runstream::store::scylla::LeaseSettings;
-use runstream::store::scylla::runs::{RunSettings, WriteGate};
+use runstream::store::scylla::runs::RunSettings;
 
 use crate::store::runs::{open_runs, patient};
 use crate::store::sample;
@@ -113,86 +112,5 @@ async fn a_node_whose_lease_is_over_acknowledges_nothing_and_comes_back_under_a_
     reporter.goes_on(store.claim(org, id).await);
     assert_eq!(reporter.epoch, 2);
     store.append(&reporter.log("again\n")).await.unwrap();
-    assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
-}
-
-/// Lets every write pass; the first after it is armed takes as long as a lease.
-struct Slow {
-    uptime: ManualUptime,
-    is_armed: AtomicBool,
-}
-
-impl WriteGate for Slow {
-    fn pass(&self) -> StoreResult<()> {
-        if self.is_armed.swap(false, Ordering::SeqCst) {
-            self.uptime.advance(brief().lease.lease);
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
-async fn a_write_that_outlasts_the_lease_is_not_acknowledged() {
-    let keyspace = cql::keyspace().await;
-    let uptime = ManualUptime::default();
-    let gate = Arc::new(Slow { uptime: uptime.clone(), is_armed: AtomicBool::new(false) });
-    let settings =
-        RunSettings { uptime: Arc::new(uptime), gate: Arc::clone(&gate) as Arc<dyn WriteGate>, ..brief() };
-    let store = open_runs(&keyspace.0, settings).await;
-    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
-    store.open_run(reporter.opened.clone()).await.unwrap();
-    store.append(&reporter.log("in time\n")).await.unwrap();
-
-    gate.is_armed.store(true, Ordering::SeqCst);
-    // It reaches the cluster, and nobody may rely on it.
-    let refused = store.append(&reporter.log("stored too late\n")).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(!gate.is_armed.load(Ordering::SeqCst), "it was the write that took so long");
-}
-
-/// Lets no write pass while it is shut.
-#[derive(Default)]
-struct Shut(AtomicBool);
-
-impl WriteGate for Shut {
-    fn pass(&self) -> StoreResult<()> {
-        match self.0.load(Ordering::SeqCst) {
-            false => Ok(()),
-            true => Err(StoreError::Unavailable("refused for ever".into())),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
-async fn a_write_that_is_refused_for_ever_ends_its_epoch_and_not_its_run() {
-    let keyspace = cql::keyspace().await;
-    let gate = Arc::new(Shut::default());
-    let patience = SECOND / 4;
-    let settings = RunSettings {
-        append_patience: patience,
-        gate: Arc::clone(&gate) as Arc<dyn WriteGate>,
-        ..crate::store::runs::patient()
-    };
-    let store = open_runs(&keyspace.0, settings).await;
-    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
-    let (org, id) = (reporter.org(), reporter.id());
-    store.open_run(reporter.opened.clone()).await.unwrap();
-    store.append(&reporter.log("stored\n")).await.unwrap();
-    let before = reporter.clone();
-
-    gate.0.store(true, Ordering::SeqCst);
-    let begun = Instant::now();
-    let refused = tokio::time::timeout(20 * SECOND, store.append(&reporter.log("never stored\n"))).await;
-    let refused = refused.expect("it comes to an end");
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(begun.elapsed() >= patience, "it was tried again for {:?} only", begun.elapsed());
-    gate.0.store(false, Ordering::SeqCst);
-
-    reporter = before;
-    reporter.goes_on(store.claim(org, id).await);
-    assert_eq!(reporter.epoch, 2);
-    store.append(&reporter.log("and on it goes\n")).await.unwrap();
     assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
 }

@@ -71,6 +71,30 @@ pub(crate) async fn keyspace() -> Keyspace {
     Keyspace(settings)
 }
 
+/// Settings for a keyspace that has the whole schema, on a server of one's own.
+pub(crate) async fn keyspace_on(server: &Server) -> ScyllaSettings {
+    let settings = settings(server);
+    schema::apply(&settings, &KeyspaceSettings::default(), Arc::new(SystemClock)).await.unwrap();
+    settings
+}
+
+/// What `runstream.toml` says of a server on this keyspace. Servers that have it know each other's tokens and keys.
+pub(crate) fn configuration(settings: &ScyllaSettings) -> String {
+    let word = |name: &str, value: Option<&str>| {
+        value.map_or_else(String::new, |value| format!("{name} = {value:?}\n"))
+    };
+    let secret = "of-tests-that-share-a-cluster-1234567890";
+    format!(
+        "[access]\ntoken_secret = {secret:?}\nkey_hash_secret = {secret:?}\n\
+         [store]\nkind = \"scylla\"\n[scylla]\nnodes = {:?}\nkeyspace = {:?}\n{}{}{}",
+        settings.nodes,
+        settings.keyspace,
+        word("datacenter", settings.datacenter.as_deref()),
+        word("user", settings.user.as_deref()),
+        word("password", settings.password.as_ref().map(|password| password.0.as_str())),
+    )
+}
+
 /// Runs statements as the superuser, without a keyspace.
 pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
     let (user, password) = server::SUPERUSER;

@@ -1,6 +1,5 @@
 //! The path of what is acknowledged: one idempotent write a segment, made again until it is known to have happened, and
-//! acknowledged only if this node's lease still holds after that. A write that does not come to an end in a while is given
-//! up with its epoch: whoever claims the run next finds out whether it is stored.
+//! acknowledged only if this node's lease still holds after that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,14 +97,12 @@ impl Core {
             self.change(owned, turn, row).await?;
         }
         let facts = encoded.facts.to_bytes();
-        let begun = tokio::time::Instant::now();
         loop {
             let written = self.tables.put_segment(execution, (hour, epoch, seq), &facts, &encoded.data).await;
             // Looked at after the write: if another node had declared this one dead before, it was not to be relied on.
             owned.term.fresh()?;
             match written {
                 Ok(()) => return Ok(()),
-                Err(error) if begun.elapsed() >= self.append_patience => return Err(error),
                 Err(error) => {
                     tracing::debug!(execution.id = %execution, %error, "a segment is written again")
                 }

@@ -53,8 +53,6 @@ pub struct RunSettings {
     pub lease: LeaseSettings,
     /// The clock of leases.
     pub uptime: Arc<dyn Uptime>,
-    /// How long the write of a segment is made again.
-    pub append_patience: std::time::Duration,
     /// Stands before every write.
     pub gate: Arc<dyn WriteGate>,
 }
@@ -64,7 +62,6 @@ impl Default for RunSettings {
         Self {
             lease: LeaseSettings::default(),
             uptime: Arc::new(crate::clock::BootClock),
-            append_patience: crate::limits::CQL_APPEND_PATIENCE,
             gate: Arc::new(OpenGate),
         }
     }
@@ -79,7 +76,6 @@ pub struct ScyllaRuns {
 /// What every part uses.
 struct Core {
     tables: Tables,
-    append_patience: std::time::Duration,
     nodes: Arc<Nodes>,
     lease: Arc<Lease>,
     owned: DashMap<ExecutionId, Arc<OwnedRun>>,
@@ -100,13 +96,12 @@ impl ScyllaRuns {
     /// # Errors
     /// `Unavailable` if the cluster does not answer, `Damaged` if it holds what this build cannot read.
     pub async fn open(cql: Arc<Cql>, settings: RunSettings) -> StoreResult<Self> {
-        let RunSettings { lease, uptime, append_patience, gate } = settings;
+        let RunSettings { lease, uptime, gate } = settings;
         let tables = Tables::prepare(Arc::clone(&cql), gate).await?;
         let nodes = Arc::new(Nodes::prepare(cql, lease, Arc::clone(&uptime)).await?);
         let lease = Lease::start(Arc::clone(&nodes), lease, uptime).await?;
         let core = Arc::new(Core {
             tables,
-            append_patience,
             nodes,
             lease,
             owned: DashMap::new(),

@@ -1,0 +1,142 @@
+//! The whole store: cold nouns in [`Cold`], runs and the feed in [`ScyllaRuns`].
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Cold;
+use super::connect::Cql;
+use super::runs::{RunSettings, ScyllaRuns};
+use crate::clock::UnixMs;
+use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
+use crate::domain::execution::{Cycle, Execution, Session};
+use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
+use crate::domain::project::Project;
+use crate::domain::result::TestResult;
+use crate::domain::segment::{Position, Segment};
+use crate::store::contract::{
+    Accounts, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, LoginGate, OpenRun,
+    OpenedRun, Projects, RunState, Store, StoreResult, TextPage, Tokens,
+};
+
+/// The distributed store.
+pub struct ScyllaStore {
+    cold: Cold,
+    runs: ScyllaRuns,
+}
+
+impl ScyllaStore {
+    /// Opens the store over a keyspace that has its tables; see [`ScyllaRuns::open`].
+    ///
+    /// # Errors
+    /// `Unavailable` if the cluster does not answer, `Damaged` if it holds what this build cannot read.
+    pub async fn open(cql: Arc<Cql>, settings: RunSettings) -> StoreResult<Self> {
+        let cold = Cold::open(Arc::clone(&cql)).await?;
+        Ok(Self { cold, runs: ScyllaRuns::open(cql, settings).await? })
+    }
+}
+
+#[async_trait]
+impl Store for ScyllaStore {
+    async fn probe(&self) -> StoreResult<()> {
+        self.runs.probe()?;
+        self.cold.probe().await
+    }
+
+    async fn failed(&self) -> String {
+        self.runs.failed().await
+    }
+
+    async fn shut_down(&self) -> StoreResult<()> {
+        self.runs.shut_down().await
+    }
+}
+
+/// Passes the methods of a trait on to the part that keeps its nouns.
+macro_rules! pass_on {
+    ($noun:ident to $part:ident; $($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl $noun for ScyllaStore {
+            $(
+                async fn $method(&self, $($argument: $type),*) -> StoreResult<$answer> {
+                    self.$part.$method($($argument),*).await
+                }
+            )*
+        }
+    };
+}
+
+#[rustfmt::skip]
+pass_on! { Accounts to cold;
+    sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry) -> Organization;
+    user_by_email(email: &str) -> Option<User>;
+    user(user: UserId) -> Option<User>;
+    update_user(user: User, audit: Option<AuditEntry>) -> bool;
+    organization(org: OrgId) -> Option<Organization>;
+    member_count(org: OrgId) -> u64;
+    begin_login(email: &str, now_ms: UnixMs, threshold: u32, window_ms: i64, lock_ms: i64) -> LoginGate;
+    undo_login(email: &str) -> ();
+    login_succeeded(user: UserId, email: &str, now_ms: UnixMs, audit: AuditEntry) -> ();
+    purge_logins(now_ms: UnixMs) -> u64;
+    create_key(key: ApiKey, max_keys: u64, audit: AuditEntry) -> ();
+    key_by_hash(hash: &KeyHash) -> Option<ApiKey>;
+    key(org: OrgId, key: ApiKeyId) -> Option<ApiKey>;
+    keys_of(org: OrgId, owner: UserId) -> Vec<ApiKey>;
+    revoke_key(org: OrgId, key: ApiKeyId, audit: AuditEntry) -> bool;
+    mark_key_used(org: OrgId, key: ApiKeyId, used_ms: UnixMs) -> ();
+    audit(entry: AuditEntry) -> ();
+    audit_entries(org: OrgId, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
+    purge_audit(before_ms: UnixMs) -> u64;
+}
+
+#[rustfmt::skip]
+pass_on! { Tokens to cold;
+    revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();
+    is_token_revoked(token: &str) -> bool;
+    purge_revocations(now_ms: UnixMs) -> u64;
+}
+
+#[rustfmt::skip]
+pass_on! { Projects to cold;
+    create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
+    project(org: OrgId, project: ProjectId) -> Option<Project>;
+    projects(org: OrgId) -> Vec<Project>;
+    quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> HashSet<String>;
+}
+
+#[rustfmt::skip]
+pass_on! { Executions to runs;
+    open_run(opened: OpenedRun) -> ();
+    abandon_run(org: OrgId, execution: ExecutionId, feed_seq: u64) -> bool;
+    claim(org: OrgId, execution: ExecutionId) -> Option<u32>;
+    append(segment: &Segment) -> ();
+    close_run(closed: ClosedRun) -> bool;
+    settle(org: OrgId, execution: ExecutionId) -> ();
+    unsettled_runs() -> Vec<OpenRun>;
+    run_state(org: OrgId, execution: ExecutionId) -> Option<RunState>;
+    segments(org: OrgId, execution: ExecutionId, after: (u32, u64), limit_bytes: usize) -> Vec<Segment>;
+    closure(org: OrgId, execution: ExecutionId) -> Option<ClosedRun>;
+    execution(org: OrgId, execution: ExecutionId) -> Option<Execution>;
+    execution_by_task(org: OrgId, task: &TaskId) -> Option<Execution>;
+    executions(org: OrgId, filter: &ExecutionFilter, limit: usize, offset: usize) -> ExecutionPage;
+    count_runs(org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> u64;
+    storage_used(org: OrgId) -> u64;
+    session(session: SessionId) -> Option<Session>;
+    cycle_of(org: OrgId, execution: ExecutionId) -> Option<Cycle>;
+    text(org: OrgId, execution: ExecutionId, from: u64, limit: u64) -> Option<TextPage>;
+    whole_text(org: OrgId, execution: ExecutionId) -> Option<TextPage>;
+    position(org: OrgId, execution: ExecutionId) -> Option<Position>;
+    results(org: OrgId, execution: ExecutionId, after_seq: u64, limit: usize) -> Vec<TestResult>;
+    all_results(org: OrgId, execution: ExecutionId) -> Vec<TestResult>;
+    purge_sessions(now_ms: UnixMs) -> u64;
+}
+
+#[rustfmt::skip]
+pass_on! { FeedLog to runs;
+    feed_epoch() -> u64;
+    feed_head(org: OrgId) -> u64;
+    feed_floor(org: OrgId) -> u64;
+    feed_rows(org: OrgId, after: u64, limit: usize) -> Vec<FeedRow>;
+    purge_feed(before_ms: UnixMs) -> u64;
+}

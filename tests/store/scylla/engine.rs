@@ -1,0 +1,208 @@
+//! Engines on one keyspace: whoever does not own a run says "not now", what is sent again is recognised by the next owner,
+//! and a database that dies under load costs waiting, never a batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use runstream::actors::feed::{Delivery, Window};
+use runstream::actors::finish::FinishPipeline;
+use runstream::actors::{Applied, Delivered, Engine, EngineError, EngineSettings, Opened};
+use runstream::clock::{Clock, SystemClock};
+use runstream::domain::batch::{Batch, BatchNumber, Item, Receipt};
+use runstream::domain::execution::Summary;
+use runstream::domain::id::{OrgId, ProjectId, UserId};
+use runstream::domain::setup::SetupRequest;
+use runstream::domain::teardown::TeardownRequest;
+use runstream::store::contract::Store as _;
+use runstream::store::contract::{Executions as _, Projects as _};
+use runstream::store::scylla::runs::RunSettings;
+use runstream::store::scylla::{Cql, ScyllaSettings, ScyllaStore};
+
+use crate::store::runs::patient;
+use crate::store::sample;
+use crate::support::cql;
+
+/// Nobody watches.
+struct Nobody;
+
+impl Delivery for Nobody {
+    fn has_viewers(&self, _org: OrgId) -> bool {
+        false
+    }
+
+    fn sealed(&self, _org: OrgId, _window: &Arc<Window>) {}
+}
+
+/// A node: an engine over a store.
+struct Node {
+    engine: Engine,
+    store: Arc<ScyllaStore>,
+}
+
+impl Node {
+    async fn start(settings: &ScyllaSettings, runs: RunSettings) -> Self {
+        let cql = Cql::connect(settings, Arc::new(SystemClock)).await.unwrap();
+        let store = Arc::new(ScyllaStore::open(Arc::new(cql), runs).await.unwrap());
+        let shared = Arc::clone(&store) as Arc<dyn runstream::store::contract::Store>;
+        let (clock, pipeline) = (Arc::new(SystemClock), FinishPipeline::default());
+        let settings = EngineSettings::default();
+        let engine = Engine::start(shared, clock, Arc::new(Nobody), pipeline, settings).await.unwrap();
+        Self { engine, store }
+    }
+
+    async fn stop(self) {
+        self.engine.drain().await;
+        self.store.shut_down().await.unwrap();
+    }
+
+    async fn text(&self, org: OrgId, run: &Opened) -> String {
+        self.store.whole_text(org, run.execution).await.unwrap().unwrap().text
+    }
+}
+
+/// An organization with a project.
+async fn people(node: &Node, name: &str) -> (OrgId, UserId, ProjectId) {
+    let (org, user) = sample::member(&*node.store, name).await;
+    let project = sample::project(org.id, "shop", sample::NOW_MS);
+    node.store.create_project(project.clone(), 9, sample::audit(org.id, "test")).await.unwrap();
+    (org.id, user.id, project.id)
+}
+
+fn setup(project: ProjectId) -> SetupRequest {
+    SetupRequest {
+        project,
+        run_name: None,
+        framework: "playwright".into(),
+        reporter_version: "1".into(),
+        total_tests: 2,
+        environment: "production".into(),
+        ci_context: None,
+        group_name: None,
+    }
+}
+
+/// The batch with this number: one line.
+fn line(n: u64, line: &str) -> Delivered {
+    let text = format!("{line}\n");
+    let item = Item::Log { test: None, stream: None, text_end: text.len() as u32 };
+    let text_units = text.len() as u64;
+    let batch = Batch { text: text.into(), text_units, items: vec![item], received: 1, ..Batch::default() };
+    let receipt = Receipt {
+        received_ms: SystemClock.now_ms(),
+        digest: u128::from(n) << 64 | 1,
+        nonce: rand::random(),
+        body_bytes: 1,
+        number: Some(BatchNumber { writer: 1, n }),
+    };
+    Delivered { receipt, batch, permit: None }
+}
+
+/// Opens a run, as often as it takes.
+async fn open(node: &Node, org: OrgId, user: UserId, project: ProjectId) -> Opened {
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        match node.engine.set_up(org, user, setup(project)).await {
+            Ok(run) => return run,
+            Err(EngineError::Busy { retry_after_s }) => assert!(retry_after_s > 0),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < patience, "no run is ever opened");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Sends until it is acknowledged.
+async fn send(node: &Node, org: OrgId, run: &Opened, n: u64) -> Applied {
+    let patience = Instant::now() + Duration::from_secs(120);
+    loop {
+        match node.engine.ingest(org, run.session, line(n, &format!("line {n}"))).await {
+            Ok(applied) => return applied,
+            Err(EngineError::Busy { retry_after_s }) => assert!(retry_after_s > 0),
+            Err(error) => panic!("{n}: {error}"),
+        }
+        assert!(Instant::now() < patience, "batch {n} is never taken");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn lines(count: u64) -> String {
+    (0..count).map(|n| format!("line {n}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn two_engines_on_one_keyspace_lose_and_double_nothing() {
+    let keyspace = cql::keyspace().await;
+    let (one, two) = (Node::start(&keyspace.0, patient()).await, Node::start(&keyspace.0, patient()).await);
+    let (org, user, project) = people(&one, "pinewood").await;
+    let run = one.engine.set_up(org, user, setup(project)).await.unwrap();
+    for n in 0..10 {
+        assert!(!send(&one, org, &run, n).await.replayed);
+    }
+    let refused = two.engine.ingest(org, run.session, line(10, "line 10")).await;
+    assert!(matches!(refused, Err(EngineError::Busy { retry_after_s: 1.. })), "{refused:?}");
+    assert_eq!(two.text(org, &run).await, lines(10), "reading needs no owner");
+    assert!(!send(&one, org, &run, 10).await.replayed, "a refusal changed nothing for the owner");
+
+    one.stop().await;
+    for n in 8..11 {
+        assert!(send(&two, org, &run, n).await.replayed, "{n} was acknowledged by the node before");
+    }
+    for n in 11..20 {
+        assert!(!send(&two, org, &run, n).await.replayed);
+    }
+    assert_eq!(two.text(org, &run).await, lines(20));
+    let summary = Summary { total: 2, passed: 2, failed: 0, skipped: 0, duration: 9 };
+    let request = TeardownRequest { session: run.session, passed: true, summary, delivery: None };
+    two.engine.tear_down(org, request).await.unwrap();
+    two.stop().await;
+
+    let three = Node::start(&keyspace.0, patient()).await;
+    three.store.settle(org, run.execution).await.unwrap();
+    assert_eq!(three.text(org, &run).await, lines(20));
+    let execution = three.store.execution(org, run.execution).await.unwrap().unwrap();
+    assert_eq!(execution.completeness.unwrap().batches_stored, 20);
+    three.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_database_that_is_killed_under_load_costs_waiting_and_no_batch() {
+    let server = tokio::task::spawn_blocking(|| cql::Server::start(&[])).await.unwrap();
+    let settings = cql::keyspace_on(&server).await;
+    let node = Arc::new(Node::start(&settings, RunSettings::default()).await);
+    let (org, user, project) = people(&node, "pinewood").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut reporters = Vec::new();
+    for _ in 0..4 {
+        let run = open(&node, org, user, project).await;
+        let (node, stop) = (Arc::clone(&node), Arc::clone(&stop));
+        reporters.push(tokio::spawn(async move {
+            let mut acknowledged = 0;
+            while !stop.load(Ordering::Acquire) {
+                send(&node, org, &run, acknowledged).await;
+                acknowledged += 1;
+            }
+            (run, acknowledged)
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let server = tokio::task::spawn_blocking(move || {
+        let mut server = server;
+        server.kill();
+        std::thread::sleep(Duration::from_secs(3));
+        server.start_again();
+        server
+    });
+    let server = server.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stop.store(true, Ordering::Release);
+    for reporter in reporters {
+        let (run, acknowledged) = reporter.await.unwrap();
+        assert!(acknowledged > 5, "{acknowledged} batches are too few to mean anything");
+        assert_eq!(node.text(org, &run).await, lines(acknowledged), "{acknowledged} batches");
+    }
+    Arc::try_unwrap(node).ok().expect("nobody else has it").stop().await;
+    drop(server);
+}
