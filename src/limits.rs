@@ -257,6 +257,18 @@ pub const PROBE_CACHE: Duration = Duration::from_secs(1);
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
+/// Letters of one organization that wait to be sent, about 1 KiB each: an outage of the mail server that lasts a day, or a
+/// thousand invitations at once. Further ones are not sent.
+pub const OUTBOX_ORG_LETTERS_MAX: u64 = 1_000;
+/// Letters of all organizations that wait to be sent: what one mail server takes in an hour or two.
+pub const OUTBOX_LETTERS_MAX: u64 = 20_000;
+/// Bytes of the key of a letter, and of a mark that something was told.
+pub const LETTER_KEY_BYTES_MAX: usize = 200;
+/// How long it is remembered how a letter ended: it is not sent again under the same key meanwhile.
+pub const LETTER_END_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an organization without letters is still looked at: longer than any change of it takes.
+pub const OUTBOX_LOOK_AFTER: Duration = Duration::from_secs(3_600);
+
 /// Bytes of rows that the embedded store keeps in memory.
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 /// Bytes reserved for a file of the journal: a file is written and synced without changing its length.

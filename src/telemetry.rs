@@ -39,6 +39,7 @@ pub mod name {
     pub const LIVE_WINDOWS: &str = "runstream_live_windows_total";
     pub const LIVE_RETURNS: &str = "runstream_live_returns_total";
     pub const LIVE_STREAMS: &str = "runstream_live_streams";
+    pub const MAIL_REFUSED: &str = "runstream_mail_refused_total";
     pub const RATE_LIMITED: &str = "runstream_rate_limited_total";
     pub const PROCESS_RESIDENT_BYTES: &str = "process_resident_memory_bytes";
     pub const PROCESS_OPEN_FILES: &str = "process_open_fds";
@@ -88,6 +89,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::LIVE_WINDOWS, Counter, "Live windows encoded, each for all sockets that need it"),
         (name::LIVE_RETURNS, Counter, "Live viewers that came back with a cursor, by {outcome}"),
         (name::LIVE_STREAMS, Gauge, "Open event streams of single runs"),
+        (name::MAIL_REFUSED, Counter, "Letters that the full outbox did not take, by {kind}"),
         (name::RATE_LIMITED, Counter, "Requests over a rate tier, by {tier}"),
         (name::PROCESS_RESIDENT_BYTES, Gauge, "Resident memory of the process"),
         (name::PROCESS_OPEN_FILES, Gauge, "Open file descriptors of the process"),

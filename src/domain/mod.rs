@@ -9,6 +9,7 @@ pub mod execution;
 pub mod finding;
 pub mod gate;
 pub mod id;
+pub mod mail;
 pub mod number;
 pub mod password;
 pub mod plan;

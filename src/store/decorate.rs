@@ -20,6 +20,7 @@ macro_rules! decorate_store {
             use $crate::domain::account::*;
             use $crate::domain::execution::*;
             use $crate::domain::id::*;
+            use $crate::domain::mail::*;
             use $crate::domain::project::*;
             use $crate::domain::result::TestResult;
             use $crate::domain::segment::{Position, Segment};
@@ -56,6 +57,16 @@ macro_rules! decorate_store {
                 project(org: OrgId, project: ProjectId) -> Option<Project>;
                 projects(org: OrgId) -> Vec<Project>;
                 quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> std::collections::HashSet<String>;
+            }
+            $crate::decorate_store! { @trait $decorator Outbox {}
+                post_letter(letter: Letter) -> Posting;
+                tell_once(org: OrgId, marks: Vec<String>, until_ms: UnixMs, letters: Vec<Letter>) -> bool;
+                take_letters(now_ms: UnixMs, lease_ms: i64, limit: usize) -> Vec<WaitingLetter>;
+                end_letter(taken: &WaitingLetter, end: LetterEnd, now_ms: UnixMs) -> bool;
+                postpone_letter(taken: &WaitingLetter, due_ms: UnixMs) -> bool;
+                letter_state(org: OrgId, key: &str) -> Option<LetterState>;
+                outbox_depth() -> OutboxDepth;
+                purge_letters(now_ms: UnixMs) -> u64;
             }
             $crate::decorate_store! { @trait $decorator Executions { $($submit)* }
                 open_run(opened: OpenedRun) -> ();

@@ -6,6 +6,7 @@ pub mod contract;
 pub mod decorate;
 mod failure;
 mod fold;
+mod letters;
 pub mod lsm;
 pub mod observed;
 pub mod record;

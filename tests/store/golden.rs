@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
 use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId};
+use runstream::domain::mail::{Letter, LetterEnd, LetterKind, SealedContent, WaitingLetter};
 use runstream::domain::project::Project;
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::store::record;
@@ -97,4 +98,23 @@ fn projects() {
         updated_ms: 1_774_000_000_456,
     };
     check("project", &project);
+}
+
+#[test]
+fn waiting_letters() {
+    let letter = Letter {
+        org: OrgId::from_bytes(*b"organization"),
+        key: "invitation/69a7e0112f4b8e1190ab3c08".into(),
+        kind: LetterKind::UsageAlert,
+        to: "ivo@pinewood.test".into(),
+        content: SealedContent(vec![0, 1, 255]),
+        created_ms: 1_774_000_000_123,
+        expires_ms: 1_774_000_000_456,
+    };
+    check("waiting_letter", &WaitingLetter { letter, taken: 2, failures: 1, due_ms: 1_774_000_000_789 });
+}
+
+#[test]
+fn ends_of_letters() {
+    check("letter_end", &(LetterEnd::GivenUp, 1_774_000_000_123_i64));
 }

@@ -8,6 +8,7 @@ mod feed;
 mod golden;
 mod keys;
 mod logins;
+mod outbox;
 mod projects;
 mod random;
 mod results;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
-use runstream::store::contract::{Accounts, Executions, FeedLog, Projects, Tokens};
+use runstream::store::contract::{Accounts, Executions, FeedLog, Outbox, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
 use runstream::store::scylla::{Cold, Cql};
@@ -31,8 +32,8 @@ use runstream::store::scylla::{Cold, Cql};
 use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
-pub(crate) trait ColdStore: Accounts + Tokens + Projects {}
-impl<T: Accounts + Tokens + Projects + ?Sized> ColdStore for T {}
+pub(crate) trait ColdStore: Accounts + Tokens + Projects + Outbox {}
+impl<T: Accounts + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
 
 /// What the suite needs of a store.
 pub(crate) trait Store: ColdStore + Executions + FeedLog {}

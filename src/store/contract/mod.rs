@@ -10,6 +10,7 @@
 mod accounts;
 mod executions;
 mod feed;
+mod outbox;
 mod projects;
 mod tokens;
 
@@ -19,6 +20,7 @@ pub use executions::{
     Submitted, TextPage,
 };
 pub use feed::{FeedLog, FeedRow};
+pub use outbox::{Outbox, Posting};
 pub use projects::Projects;
 pub use tokens::Tokens;
 
@@ -72,7 +74,7 @@ impl<T: Accounts + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Credentials + Projects + Executions + FeedLog {
+pub trait Store: Credentials + Projects + Outbox + Executions + FeedLog {
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod executions;
 mod feed;
 mod journal;
 mod logins;
+mod outbox;
 mod projects;
 pub mod runs;
 mod table;

@@ -12,12 +12,13 @@ use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::execution::{Cycle, Execution, Session};
 use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
+use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
 use crate::domain::project::Project;
 use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::store::contract::{
     Accounts, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, LoginGate, OpenRun,
-    OpenedRun, Projects, RunState, Store, StoreResult, TextPage, Tokens,
+    OpenedRun, Outbox, Posting, Projects, RunState, Store, StoreResult, TextPage, Tokens,
 };
 
 /// The distributed store.
@@ -103,6 +104,18 @@ pass_on! { Projects to cold;
     project(org: OrgId, project: ProjectId) -> Option<Project>;
     projects(org: OrgId) -> Vec<Project>;
     quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> HashSet<String>;
+}
+
+#[rustfmt::skip]
+pass_on! { Outbox to cold;
+    post_letter(letter: Letter) -> Posting;
+    tell_once(org: OrgId, marks: Vec<String>, until_ms: UnixMs, letters: Vec<Letter>) -> bool;
+    take_letters(now_ms: UnixMs, lease_ms: i64, limit: usize) -> Vec<WaitingLetter>;
+    end_letter(taken: &WaitingLetter, end: LetterEnd, now_ms: UnixMs) -> bool;
+    postpone_letter(taken: &WaitingLetter, due_ms: UnixMs) -> bool;
+    letter_state(org: OrgId, key: &str) -> Option<LetterState>;
+    outbox_depth() -> OutboxDepth;
+    purge_letters(now_ms: UnixMs) -> u64;
 }
 
 #[rustfmt::skip]

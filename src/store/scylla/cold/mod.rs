@@ -1,4 +1,4 @@
-//! The cold nouns on a cluster: accounts, keys, projects, revoked tokens, login tries, the audit log.
+//! The cold nouns on a cluster: accounts, keys, projects, revoked tokens, login tries, the audit log, letters.
 //!
 //! Everything an organization must agree on is one partition, and [`change`] is how it changes: read, check, then one
 //! conditional batch that counts `rev` up. The entry of an audited change is part of that batch; the next audited change
@@ -13,12 +13,14 @@ mod claims;
 mod keys;
 mod logins;
 mod members;
+mod outbox;
 mod projects;
 mod rows;
 mod statements;
 mod tokens;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use self::change::Heads;
 use self::statements::Statements;
@@ -30,6 +32,8 @@ pub struct Cold {
     cql: Arc<Cql>,
     statements: Statements,
     heads: Heads,
+    /// Letters that waited when all were looked at last.
+    letters_seen: AtomicU64,
 }
 
 impl Cold {
@@ -39,7 +43,7 @@ impl Cold {
     /// `Unavailable` if the cluster fails, or lacks a table.
     pub async fn open(cql: Arc<Cql>) -> StoreResult<Self> {
         let statements = Statements::prepare(&cql).await?;
-        Ok(Self { cql, statements, heads: Heads::default() })
+        Ok(Self { cql, statements, heads: Heads::default(), letters_seen: AtomicU64::new(0) })
     }
 
     /// Writes a row to a quorum and reads it back.

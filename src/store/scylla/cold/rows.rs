@@ -30,6 +30,12 @@ pub(super) const PROJECT_SLUG: &str = "project_slug";
 pub(super) const QUARANTINED: &str = "quarantined";
 /// `token` → when it expires.
 pub(super) const REVOKED: &str = "revoked";
+/// The letter's key → a letter that waits.
+pub(super) const LETTER: &str = "letter";
+/// The letter's key → how it ended; gone by TTL.
+pub(super) const LETTER_END: &str = "letter_end";
+/// The mark → until when it is remembered; gone by TTL.
+pub(super) const TOLD: &str = "told";
 /// `nonce` of a claim that was replaced: a change that relies on it must not happen any more.
 pub(super) const VOID: &str = "void";
 

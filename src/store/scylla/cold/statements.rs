@@ -1,4 +1,5 @@
-//! Every statement of the cold nouns, in the order of the tables of `schema/scylla/001_accounts.cql`.
+//! Every statement of the cold nouns, in the order of the tables of `schema/scylla/001_accounts.cql`
+//! and `005_outbox.cql`.
 
 use crate::store::contract::StoreResult;
 use crate::store::scylla::connect::Cql;
@@ -64,4 +65,8 @@ statements! {
     entries: Read, "SELECT entry FROM audit WHERE org = ? AND period = ?";
     entry_count: Read, "SELECT COUNT(*) FROM audit WHERE org = ? AND period = ?";
     periods: Read, "SELECT period FROM audit_periods WHERE org = ?";
+
+    announce: Write, "INSERT INTO outbox (shard, org, announced_ms) VALUES (?, ?, ?) USING TIMESTAMP ?";
+    announced: Read, "SELECT org, announced_ms FROM outbox WHERE shard = ?";
+    withdraw: Write, "DELETE FROM outbox USING TIMESTAMP ? WHERE shard = ? AND org = ?";
 }

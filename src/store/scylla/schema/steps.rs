@@ -17,6 +17,7 @@ pub const STEPS: &[Step] = &[
     Step { number: 2, name: "runs", text: include_str!("../../../../schema/scylla/002_runs.cql") },
     Step { number: 3, name: "nodes", text: include_str!("../../../../schema/scylla/003_nodes.cql") },
     Step { number: 4, name: "feed", text: include_str!("../../../../schema/scylla/004_feed.cql") },
+    Step { number: 5, name: "outbox", text: include_str!("../../../../schema/scylla/005_outbox.cql") },
 ];
 
 impl Step {
