@@ -1,5 +1,5 @@
-//! What the server knows and nobody else may: the secrets that sign tokens and hash API keys. What is not configured
-//! is generated on first start and kept in the data folder, readable by its owner only.
+//! What the server knows and nobody else may: the secrets that sign tokens, hash API keys and seal what is stored. What is
+//! not configured is generated on first start and kept in the data folder, readable by its owner only.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -8,6 +8,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
+
+use crate::domain::seal::{Sealer, SealingKey};
 
 /// Mode of a secret's file.
 const OWNER_ONLY: u32 = 0o600;
@@ -78,6 +80,8 @@ pub struct ConfiguredSecrets {
     pub token: Option<Secret>,
     /// Keys the hash of API keys.
     pub key_hash: Option<Secret>,
+    /// Seal what is stored: the first one seals, the others open what they have sealed before.
+    pub sealing: Vec<Secret>,
 }
 
 /// All secrets of the server.
@@ -87,16 +91,22 @@ pub struct Secrets {
     pub token: Secret,
     /// Keys the hash of API keys. A new one voids all API keys.
     pub key_hash: Secret,
+    /// Seals what is stored. Without it nothing of that can be read.
+    pub sealing: Secret,
+    /// Sealed what is stored before that.
+    pub older_sealing: Vec<Secret>,
 }
 
 impl Secrets {
     /// New random secrets that live as long as the process.
     #[must_use]
     pub fn generate() -> Self {
-        Self { token: Secret::generate(), key_hash: Secret::generate() }
+        let (token, key_hash) = (Secret::generate(), Secret::generate());
+        Self { token, key_hash, sealing: Secret::generate(), older_sealing: Vec::new() }
     }
 
-    /// The configured secrets, and for each that is not the one kept in `dir`, generated on first use. Blocks.
+    /// The configured secrets, and for each that is not the one kept in `dir`, generated on first use. Sealing keys that
+    /// are kept in `dir` open what they have sealed after others are configured too. Blocks.
     ///
     /// # Errors
     /// `Malformed` or `Io`, naming the file. A damaged file is never replaced: that would void what was issued.
@@ -105,38 +115,78 @@ impl Secrets {
             Some(secret) => Ok(secret),
             None => load_or_create(&dir.join(name)),
         };
+        let (sealing, older_sealing) = sealing(&dir.join(SEALING_FILE), configured.sealing)?;
         Ok(Self {
             token: one(configured.token, "token.secret")?,
             key_hash: one(configured.key_hash, "key-hash.secret")?,
+            sealing,
+            older_sealing,
         })
     }
+
+    /// Seals what is stored, and opens it.
+    #[must_use]
+    pub fn sealer(&self) -> Sealer {
+        let key = |secret: &Secret| SealingKey::from_secret(secret.expose());
+        Sealer::new(key(&self.sealing), self.older_sealing.iter().map(key).collect())
+    }
+}
+
+/// Holds the sealing keys, one a line, the current one first.
+const SEALING_FILE: &str = "sealing.secret";
+
+/// The current sealing key and the older ones.
+fn sealing(path: &Path, configured: Vec<Secret>) -> Result<(Secret, Vec<Secret>), SecretError> {
+    let kept = load(path)?.unwrap_or_default();
+    let mut keys = configured.into_iter().chain(kept);
+    let current = match keys.next() {
+        Some(current) => current,
+        None => load_or_create(path)?,
+    };
+    Ok((current, keys.collect()))
 }
 
 fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
-    let failed = |source| SecretError::Io { path: path.to_owned(), source };
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY)).map_err(failed)?;
-            let bytes = from_hex(text.trim()).ok_or_else(|| SecretError::Malformed(path.to_owned()))?;
-            Secret::new(bytes).map_err(|_| SecretError::Malformed(path.to_owned()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let secret = Secret::generate();
-            create(path, &secret).map_err(failed)?;
-            Ok(secret)
-        }
-        Err(error) => Err(failed(error)),
+    if let Some(secrets) = load(path)? {
+        return match <[Secret; 1]>::try_from(secrets) {
+            Ok([secret]) => Ok(secret),
+            Err(_) => Err(SecretError::Malformed(path.to_owned())),
+        };
     }
+    let secret = Secret::generate();
+    save(path, std::slice::from_ref(&secret))
+        .map_err(|source| SecretError::Io { path: path.to_owned(), source })?;
+    Ok(secret)
 }
 
-/// Writes the file whole or not at all, and durably: a lost secret voids everything issued with it.
-fn create(path: &Path, secret: &Secret) -> io::Result<()> {
+/// The secrets in a file, one a line; at least one. `None` if there is no file.
+fn load(path: &Path) -> Result<Option<Vec<Secret>>, SecretError> {
+    let failed = |source| SecretError::Io { path: path.to_owned(), source };
+    let malformed = || SecretError::Malformed(path.to_owned());
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY)).map_err(failed)?;
+    let secret = |line: &str| {
+        let bytes = from_hex(line).ok_or_else(malformed)?;
+        Secret::new(bytes).map_err(|_| malformed())
+    };
+    let secrets: Vec<_> = text.trim().lines().map(secret).collect::<Result<_, _>>()?;
+    if secrets.is_empty() { Err(malformed()) } else { Ok(Some(secrets)) }
+}
+
+/// Writes the file whole or not at all, and durably: a lost secret voids everything made with it.
+fn save(path: &Path, secrets: &[Secret]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let unfinished = path.with_extension("secret.new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&unfinished)?;
-    writeln!(file, "{}", to_hex(secret.expose()))?;
+    for secret in secrets {
+        writeln!(file, "{}", to_hex(secret.expose()))?;
+    }
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     fs::File::open(dir)?.sync_all()
@@ -172,7 +222,7 @@ mod tests {
         let first = Secrets::load_or_create(&dir, ConfiguredSecrets::default()).unwrap();
         let mode = fs::metadata(dir.join("token.secret")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing unfinished stays");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "nothing unfinished stays");
         fs::set_permissions(dir.join("token.secret"), fs::Permissions::from_mode(0o644)).unwrap();
 
         let second = Secrets::load_or_create(&dir, ConfiguredSecrets::default()).unwrap();
@@ -181,24 +231,49 @@ mod tests {
         assert!(
             second.token.matches(first.token.expose()) && second.key_hash.matches(first.key_hash.expose())
         );
+        assert!(second.sealing.matches(first.sealing.expose()) && second.older_sealing.is_empty());
         assert!(!first.token.matches(first.key_hash.expose()) && !first.token.matches(b""));
-        assert_eq!(format!("{first:?}"), "Secrets { token: ***, key_hash: *** }");
+        let shown = "Secrets { token: ***, key_hash: ***, sealing: ***, older_sealing: [] }";
+        assert_eq!(format!("{first:?}"), shown);
     }
 
     #[test]
     fn a_configured_secret_wins_and_a_damaged_file_is_an_error() {
         let data = tempfile::tempdir().unwrap();
         let configured = Secret::new(*b"0123456789abcdef0123456789abcdef").unwrap();
-        let secrets = ConfiguredSecrets { token: Some(configured), key_hash: None };
+        let secrets = ConfiguredSecrets { token: Some(configured), ..ConfiguredSecrets::default() };
         let secrets = Secrets::load_or_create(data.path(), secrets).unwrap();
         assert!(secrets.token.matches(b"0123456789abcdef0123456789abcdef"));
         assert!(!data.path().join("token.secret").exists());
 
-        for damaged in ["", "abcd", "zz", &"é".repeat(40), &"ab".repeat(31)] {
-            fs::write(data.path().join("key-hash.secret"), damaged).unwrap();
-            let read = Secrets::load_or_create(data.path(), ConfiguredSecrets::default());
-            assert!(matches!(read, Err(SecretError::Malformed(_))), "{damaged:?}: {read:?}");
+        let kept = fs::read_to_string(data.path().join("key-hash.secret")).unwrap();
+        for name in ["key-hash.secret", "sealing.secret"] {
+            for damaged in ["", "\n", "abcd", "zz", &"é".repeat(40), &"ab".repeat(31)] {
+                fs::write(data.path().join(name), damaged).unwrap();
+                let read = Secrets::load_or_create(data.path(), ConfiguredSecrets::default());
+                assert!(matches!(read, Err(SecretError::Malformed(_))), "{name} {damaged:?}: {read:?}");
+            }
+            fs::write(data.path().join(name), &kept).unwrap();
         }
+        fs::write(data.path().join("key-hash.secret"), kept.repeat(2)).unwrap();
+        let read = Secrets::load_or_create(data.path(), ConfiguredSecrets::default());
+        assert!(matches!(read, Err(SecretError::Malformed(_))), "only sealing keys may be several: {read:?}");
         assert!(matches!(Secret::new(*b"short"), Err(SecretError::TooShort)));
+    }
+    #[test]
+    fn configured_sealing_keys_come_first_and_those_of_the_folder_still_open() {
+        let data = tempfile::tempdir().unwrap();
+        let generated = Secrets::load_or_create(data.path(), ConfiguredSecrets::default()).unwrap();
+        let secret = |letter: u8| Secret::new([letter; 32]).unwrap();
+        let configured = ConfiguredSecrets { sealing: vec![secret(1), secret(2)], ..Default::default() };
+        let secrets = Secrets::load_or_create(data.path(), configured.clone()).unwrap();
+        let ids = |secrets: &Secrets| secrets.sealer().keys().collect::<Vec<_>>();
+        let key = |letter: u8| SealingKey::from_secret(&[letter; 32]).id();
+        assert_eq!(ids(&secrets), [key(1), key(2), ids(&generated)[0]]);
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load_or_create(elsewhere.path(), configured).unwrap();
+        assert_eq!(ids(&secrets), [key(1), key(2)]);
+        assert!(!elsewhere.path().join("sealing.secret").exists(), "none is made beside configured ones");
     }
 }

@@ -11,6 +11,7 @@ use crate::access::{Access, Passwords, Secret};
 use crate::actors::Engine;
 use crate::clock::{Clock, UnixMs};
 use crate::domain::plan::Plan;
+use crate::domain::seal::Sealer;
 use crate::store::contract::Store;
 
 /// What an operator may set of this door.
@@ -40,6 +41,8 @@ pub struct Parts {
     pub access: Access,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// Seals secrets before they are stored.
+    pub sealer: Sealer,
     /// This door's settings.
     pub settings: ApiSettings,
     /// Renders `/metrics`.

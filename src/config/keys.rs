@@ -2,8 +2,8 @@
 
 use super::key::{Key, key, secret_key};
 use super::kind::{
-    Choice, Masked, MaskedPassword, Milliseconds, Optional, PerMinute, Seconds, Switch, Text, Texts, Whole,
-    count, mebibytes, path,
+    Choice, Masked, MaskedPassword, MaskedTexts, Milliseconds, Optional, PerMinute, Seconds, Switch, Text,
+    Texts, Whole, count, mebibytes, path,
 };
 use super::settings::StoreKind;
 use crate::access::Network;
@@ -75,6 +75,7 @@ pub fn keys() -> Vec<Key> {
         key("access.password_memory_mib", Whole(8..=1_024, 1 << 10), |s| &mut s.access.passwords.memory_kib),
         secret_key("access.token_secret", Optional(Masked), |s| &mut s.secrets.token),
         secret_key("access.key_hash_secret", Optional(Masked), |s| &mut s.secrets.key_hash),
+        secret_key("access.sealing_keys", MaskedTexts, |s| &mut s.secrets.sealing),
         secret_key("access.monitor_secret", Optional(Masked), |s| &mut s.api.monitor_secret),
 
         key("rates.auth_per_minute", PerMinute, |s| &mut s.access.tiers.auth),

@@ -242,6 +242,26 @@ impl Kind<Secret> for Masked {
     }
 }
 
+/// Secrets, separated by commas in a variable: never shown, nor how many they are.
+pub(super) struct MaskedTexts;
+
+impl Kind<Vec<Secret>> for MaskedTexts {
+    fn read(&self, written: &Written) -> Result<Vec<Secret>, String> {
+        let one = |text: &str| Secret::new(text.as_bytes()).map_err(|error| error.to_string());
+        match written {
+            Written::List(texts) => texts.iter().map(|text| one(text)).collect(),
+            Written::Bare(texts) => {
+                texts.split(',').map(str::trim).filter(|text| !text.is_empty()).map(one).collect()
+            }
+            _ => Err("must be a list of texts".to_owned()),
+        }
+    }
+
+    fn show(&self, value: &Vec<Secret>) -> String {
+        if value.is_empty() { "[]".to_owned() } else { "[\"********\"]".to_owned() }
+    }
+}
+
 /// A password of another system, which has its own rules for it: never shown.
 pub(super) struct MaskedPassword;
 

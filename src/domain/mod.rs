@@ -17,6 +17,7 @@ pub mod project;
 pub mod redact;
 pub mod result;
 pub mod role;
+pub mod seal;
 pub mod segment;
 pub mod setup;
 pub mod slug;

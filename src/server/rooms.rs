@@ -67,6 +67,7 @@ impl Rooms {
             engine: engine.clone(),
             access: access.clone(),
             passwords,
+            sealer: secrets.sealer(),
             settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },
             metrics: Box::new(metrics_of(engine.clone(), ingest.clone())),
             document: super::table::api_document(),

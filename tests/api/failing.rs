@@ -95,6 +95,7 @@ impl Door {
             engine: engine.await.unwrap(),
             access,
             passwords: Passwords::new(passwords).unwrap(),
+            sealer: Secrets::generate().sealer(),
             settings: ApiSettings::default(),
             metrics: Box::new(String::new),
             document: Bytes::new(),

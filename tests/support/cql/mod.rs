@@ -85,7 +85,7 @@ pub(crate) fn configuration(settings: &ScyllaSettings) -> String {
     };
     let secret = "of-tests-that-share-a-cluster-1234567890";
     format!(
-        "[access]\ntoken_secret = {secret:?}\nkey_hash_secret = {secret:?}\n\
+        "[access]\ntoken_secret = {secret:?}\nkey_hash_secret = {secret:?}\nsealing_keys = [{secret:?}]\n\
          [store]\nkind = \"scylla\"\n[scylla]\nnodes = {:?}\nkeyspace = {:?}\n{}{}{}",
         settings.nodes,
         settings.keyspace,
