@@ -279,9 +279,14 @@ pub const DISK_RESERVE_BYTES: u64 = 256 << 20;
 pub const CQL_START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting to one node of the cluster may take.
 pub const CQL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the cluster may take to answer a statement, further tries included. A node gives up waiting for its replicas
-/// after 2 s (write) or 5 s (read).
+/// How long the cluster may take to answer a read, further tries included. A node gives up waiting for its replicas after
+/// 5 s.
 pub const CQL_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
+/// The same of a write that may be repeated; a node gives up after 2 s. Short, so that whoever repeats it comes to do so
+/// while clients still wait.
+pub const CQL_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same of a conditional write; a node takes up to 2 s for its turn and 2 s for the write.
+pub const CQL_CONDITIONAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long without an answer a statement that may be repeated is sent to another node too.
 pub const CQL_SPECULATION_DELAY: Duration = Duration::from_secs(1);
 /// How long the cluster may take to change its schema; one statement.
@@ -387,7 +392,9 @@ const _: () = {
     assert!(CQL_SCHEMA_TIMEOUT.as_millis() < CQL_LOCK_LAPSE.as_millis());
     assert!(CQL_CLAIM_PATIENCE.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
     assert!(CQL_LOCK_LAPSE.as_millis() < CQL_LOCK_WAIT.as_millis());
-    assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
+    assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_WRITE_TIMEOUT.as_millis());
+    assert!(CQL_WRITE_TIMEOUT.as_millis() < CQL_CONDITIONAL_TIMEOUT.as_millis());
+    assert!(CQL_CONDITIONAL_TIMEOUT.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
     assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());
     assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());

@@ -2,25 +2,20 @@
 //! operator can set wrong.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::{
     ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError,
     NewSessionError, RequestAttemptError, UseKeyspaceError,
 };
-use scylla::policies::load_balancing::DefaultPolicy;
-use scylla::policies::retry::{DefaultRetryPolicy, FallthroughRetryPolicy};
-use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
-use scylla::statement::{Consistency, SerialConsistency};
 
 use super::faults::Faults;
+use super::sending::Sending;
 use super::settings::ScyllaSettings;
 use super::tls;
 use crate::clock::Clock;
-use crate::limits::{CQL_CONNECT_TIMEOUT, CQL_REQUEST_TIMEOUT, CQL_SPECULATION_DELAY, CQL_START_TIMEOUT};
+use crate::limits::{CQL_CONNECT_TIMEOUT, CQL_START_TIMEOUT};
 
 /// A session with the cluster, and how statements are sent over it.
 pub struct Cql {
@@ -31,10 +26,7 @@ pub struct Cql {
     pub(super) datacenter: String,
     clock: Arc<dyn Clock>,
     pub(super) faults: Faults,
-    /// For statements that may be sent twice: tried again elsewhere when a node refuses or stays silent.
-    pub(super) repeatable: ExecutionProfileHandle,
-    /// For conditional ones, whose outcome has to be found out instead: sent once.
-    pub(super) once: ExecutionProfileHandle,
+    pub(super) sending: Sending,
 }
 
 /// Why the cluster cannot be used.
@@ -164,15 +156,14 @@ impl Cql {
             Err(unreachable(settings, format!("nothing within {} s", CQL_START_TIMEOUT.as_secs())))
         })?;
         let datacenter = datacenter(&session, settings)?;
-        let (repeatable, once) = profiles(&datacenter);
+        let sending = Sending::to(&datacenter);
         Ok(Self {
             session,
             keyspace: settings.keyspace.clone(),
             datacenter,
             clock,
             faults: Faults::default(),
-            repeatable,
-            once,
+            sending,
         })
     }
 }
@@ -237,29 +228,6 @@ fn datacenter(session: &Session, settings: &ScyllaSettings) -> Result<String, Co
         (None, [only]) => Ok(only.clone()),
         (None, _) => Err(ConnectError::WhichDatacenter { known }),
     }
-}
-
-/// How statements are sent that may be repeated, and those that may not.
-fn profiles(datacenter: &str) -> (ExecutionProfileHandle, ExecutionProfileHandle) {
-    let policy = DefaultPolicy::builder().prefer_datacenter(datacenter.to_owned()).build();
-    let common = |timeout: Duration| {
-        ExecutionProfile::builder()
-            .consistency(Consistency::LocalQuorum)
-            .serial_consistency(Some(SerialConsistency::LocalSerial))
-            .load_balancing_policy(Arc::clone(&policy))
-            .request_timeout(Some(timeout))
-    };
-    let speculation =
-        SimpleSpeculativeExecutionPolicy { max_retry_count: 1, retry_interval: CQL_SPECULATION_DELAY };
-    let repeatable = common(CQL_REQUEST_TIMEOUT)
-        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
-        .speculative_execution_policy(Some(Arc::new(speculation)))
-        .build();
-    let once = common(CQL_REQUEST_TIMEOUT)
-        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
-        .speculative_execution_policy(None)
-        .build();
-    (repeatable.into_handle(), once.into_handle())
 }
 
 /// Whether a keyspace may have this name.

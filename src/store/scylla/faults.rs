@@ -56,6 +56,12 @@ impl Faults {
         self.set(Stop::Dead(writes));
     }
 
+    /// Whether a write was stopped by [`Faults::die_after`].
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(*self.stop.borrow(), Stop::Dead(writes) if self.writes.load(Ordering::Relaxed) > writes)
+    }
+
     /// After `writes` more writes the next one waits for [`Faults::end`].
     pub fn hold_after(&self, writes: u64) {
         self.set(Stop::Held(writes));
@@ -79,10 +85,7 @@ impl Faults {
 
     /// Whether a read gets through.
     pub(super) fn before_read(&self) -> StoreResult<()> {
-        match *self.stop.borrow() {
-            Stop::Dead(writes) if self.writes.load(Ordering::Relaxed) > writes => Err(gone()),
-            _ => Ok(()),
-        }
+        if self.is_dead() { Err(gone()) } else { Ok(()) }
     }
 
     /// Whether a write gets through.

@@ -1,6 +1,6 @@
 //! The distributed store: the same contract on ScyllaDB, or anything else that speaks CQL.
 //!
-//! [`connect`] reaches the cluster, [`statement`] is the only way to ask it something, [`schema`] makes and
+//! [`connect`] reaches the cluster, [`statement`] is the only way to ask it something, [`sending`] how that is done, [`schema`] makes and
 //! checks the tables, [`cold`] keeps accounts and projects. What is acknowledged is with a
 //! quorum of the local datacenter.
 //! [`runs`] keeps runs and the feed; which node may acknowledge for a run is decided by [`claims`].
@@ -11,6 +11,7 @@ pub mod connect;
 pub mod faults;
 pub mod runs;
 pub mod schema;
+mod sending;
 pub mod settings;
 pub mod statement;
 mod store;

@@ -1,7 +1,9 @@
 //! Prepared statements: what each is for decides how it is sent, and every failure becomes a [`StoreError`] here.
 
 use std::future::Future;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{
@@ -17,7 +19,7 @@ use scylla::value::{CqlValue, Row};
 
 use super::connect::Cql;
 use super::faults::{Fate, unanswered};
-use crate::limits::CQL_PAGE_ROWS;
+use crate::limits::{CQL_CONDITIONAL_TIMEOUT, CQL_PAGE_ROWS, CQL_REQUEST_TIMEOUT, CQL_WRITE_TIMEOUT};
 use crate::store::contract::{StoreError, StoreResult};
 
 /// What a statement is for.
@@ -31,6 +33,17 @@ pub enum Purpose {
     Write,
     /// Changes one partition if a condition holds. Sent once: whoever does not learn its outcome has to look.
     Conditional,
+}
+
+impl Purpose {
+    /// How long the cluster may take to answer, further tries included.
+    const fn timeout(self) -> Duration {
+        match self {
+            Self::Read | Self::SerialRead => CQL_REQUEST_TIMEOUT,
+            Self::Write => CQL_WRITE_TIMEOUT,
+            Self::Conditional => CQL_CONDITIONAL_TIMEOUT,
+        }
+    }
 }
 
 /// A statement, and what it is for.
@@ -58,15 +71,25 @@ impl Cql {
         let statement = Statement::new(spec.text).with_page_size(CQL_PAGE_ROWS);
         let mut prepared = self.session.prepare(statement).await.map_err(|error| unprepared(spec, &error))?;
         let (consistency, profile) = match spec.purpose {
-            Purpose::Read | Purpose::Write => (Consistency::LocalQuorum, &self.repeatable),
-            Purpose::SerialRead => (Consistency::LocalSerial, &self.repeatable),
-            Purpose::Conditional => (Consistency::LocalQuorum, &self.once),
+            Purpose::Read | Purpose::Write => (Consistency::LocalQuorum, &self.sending.repeatable),
+            Purpose::SerialRead => (Consistency::LocalSerial, &self.sending.repeatable),
+            Purpose::Conditional => (Consistency::LocalQuorum, &self.sending.once),
         };
+        prepared.set_request_timeout(Some(spec.purpose.timeout()));
         prepared.set_consistency(consistency);
         prepared.set_serial_consistency(Some(SerialConsistency::LocalSerial));
         prepared.set_is_idempotent(spec.purpose != Purpose::Conditional);
         prepared.set_execution_profile_handle(Some(profile.clone()));
         Ok(Prepared(prepared))
+    }
+
+    /// Makes statements known to the cluster, at once; in the same order.
+    ///
+    /// # Errors
+    /// As [`Cql::prepare`].
+    pub(super) async fn prepare_all(&self, specs: &[Spec]) -> StoreResult<Vec<Prepared>> {
+        // On the heap: side by side in one future they would fill a thread's stack.
+        futures_util::future::try_join_all(specs.iter().map(|spec| self.prepare(*spec).boxed())).await
     }
 
     /// Sends a write whose result is of no interest.
@@ -143,7 +166,8 @@ impl Cql {
         batch.set_consistency(Consistency::LocalQuorum);
         batch.set_serial_consistency(Some(SerialConsistency::LocalSerial));
         batch.set_is_idempotent(false);
-        batch.set_execution_profile_handle(Some(self.once.clone()));
+        batch.set_execution_profile_handle(Some(self.sending.once.clone()));
+        batch.set_request_timeout(Some(Purpose::Conditional.timeout()));
         let mut values = Vec::with_capacity(statements.len());
         for (statement, bound) in statements {
             batch.append_statement(statement.0.clone());

@@ -65,7 +65,7 @@ async fn a_server_that_cannot_use_its_cluster_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn a_role_without_rights_and_a_newer_schema_are_named() {
-    let keyspace = cql::keyspace().await;
+    let keyspace = cql::keyspace().await.keep();
     let powerless = role(&keyspace, "").await;
     check(&powerless, &["no SELECT permission", "grant ALL on the keyspace to the role of `scylla.user`"]);
     let reader = role(&keyspace, "SELECT").await;
@@ -81,7 +81,7 @@ async fn a_role_without_rights_and_a_newer_schema_are_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn a_cluster_that_may_lose_what_is_acknowledged_is_warned_of_at_start() {
-    let keyspace = cql::keyspace().await;
+    let keyspace = cql::keyspace().await.keep();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("runstream.toml"), cql::configuration(&keyspace)).unwrap();
     let warnings = |said: &str| {

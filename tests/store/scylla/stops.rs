@@ -2,72 +2,65 @@
 //! nothing, and finishes it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use runstream::clock::SystemClock;
 use runstream::domain::batch::TestStatus::{Failed, Passed};
 use runstream::domain::execution::{SessionStatus, Status};
 use runstream::domain::id::OrgId;
 use runstream::store::contract::{
-    ClosedRun, ExecutionFilter, Executions, FeedLog, OpenedRun, RunState, StoreError, StoreResult,
+    ClosedRun, ExecutionFilter, Executions, FeedLog, OpenedRun, RunState, StoreResult,
 };
-use runstream::store::scylla::Cql;
-use runstream::store::scylla::runs::{RunSettings, ScyllaRuns, WriteGate};
+use runstream::store::scylla::runs::{RunSettings, ScyllaRuns};
+use runstream::store::scylla::{Cql, LeaseSettings};
 
-use crate::store::runs::patient;
 use crate::store::sample;
 use crate::support::cql::{self, Keyspace};
 use crate::support::runs::{Event, Reporter, START_MS, opened, words};
 
-/// Lets so many writes pass.
-struct Few(AtomicI64);
-
-impl WriteGate for Few {
-    fn pass(&self) -> StoreResult<()> {
-        match self.0.fetch_sub(1, Ordering::SeqCst) {
-            left if left > 0 => Ok(()),
-            _ => Err(StoreError::Unavailable("the process has stopped".into())),
-        }
-    }
-}
-
 /// One process after the other on one keyspace.
 struct Processes {
     cql: Arc<Cql>,
-    _keyspace: Keyspace,
+    keyspace: Keyspace,
     store: ScyllaRuns,
-    gate: Arc<Few>,
 }
 
 impl Processes {
     async fn start() -> Self {
         let keyspace = cql::keyspace().await;
-        let cql = Arc::new(Cql::connect(&keyspace.0, Arc::new(SystemClock)).await.unwrap());
-        let (store, gate) = open(&cql).await;
-        Self { cql, _keyspace: keyspace, store, gate }
+        let cql = Arc::new(cql::connect(&keyspace).await);
+        let store = open(&cql).await;
+        Self { cql, keyspace, store }
     }
 
     /// Lets `act` make `writes` writes, then stops the process and starts the next; returns what the act came to, and
     /// whether it was stopped.
     async fn stop_after<T>(
         &mut self,
-        writes: i64,
+        writes: u64,
         act: impl AsyncFnOnce(&ScyllaRuns) -> StoreResult<T>,
     ) -> (StoreResult<T>, bool) {
-        self.gate.0.store(writes, Ordering::SeqCst);
+        self.cql.faults().die_after(writes);
         let outcome = act(&self.store).await;
-        let stopped = self.gate.0.swap(0, Ordering::SeqCst) < 0;
-        // Its node is fenced, and nothing else of it is put in order.
-        assert!(self.store.shut_down().await.is_err() || !stopped);
-        (self.store, self.gate) = open(&self.cql).await;
+        let stopped = self.cql.faults().is_dead();
+        if stopped {
+            // As its silence would make others do.
+            cql::fence_nodes(&self.keyspace).await;
+        }
+        self.cql.faults().end();
+        if !stopped {
+            self.store.shut_down().await.unwrap();
+        }
+        self.store = open(&self.cql).await;
         (outcome, stopped)
     }
 }
 
-async fn open(cql: &Arc<Cql>) -> (ScyllaRuns, Arc<Few>) {
-    let gate = Arc::new(Few(AtomicI64::new(i64::MAX)));
-    let settings = RunSettings { gate: Arc::clone(&gate) as Arc<dyn WriteGate>, ..patient() };
-    (ScyllaRuns::open(Arc::clone(cql), settings).await.unwrap(), gate)
+/// Without heartbeats meanwhile, which are writes too.
+async fn open(cql: &Arc<Cql>) -> ScyllaRuns {
+    let hours = |number: u64| Duration::from_secs(number * 3_600);
+    let lease = LeaseSettings { heartbeat: hours(1), lease: hours(3), dead_after: hours(7) };
+    let settings = RunSettings { lease, ..RunSettings::default() };
+    ScyllaRuns::open(Arc::clone(cql), settings).await.unwrap()
 }
 
 /// How many of the ways to a run lead to it.

@@ -11,7 +11,7 @@ pub(crate) use server::Server;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use runstream::clock::SystemClock;
-use runstream::store::scylla::schema::{self, KeyspaceSettings};
+use runstream::store::scylla::schema::{self, KeyspaceSettings, STEPS, Step};
 use runstream::store::scylla::{Cql, Password, ScyllaSettings};
 
 /// The server that all tests of the process share.
@@ -41,11 +41,21 @@ pub(crate) async fn empty_keyspace() -> ScyllaSettings {
     settings
 }
 
-/// Keyspaces of tests that have ended. A server with hundreds of them has no memory left.
-static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Keyspaces whose tests have ended well, for the next ones: to make the tables takes the server half a second, to drop a
+/// keyspace three, to empty it a tenth of one.
+static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// The keyspace of a test: dropped some time after this is.
+/// The keyspace of a test, which is empty and has the whole schema. Another test may have it after this is dropped.
 pub(crate) struct Keyspace(pub(crate) ScyllaSettings);
+
+impl Keyspace {
+    /// Its settings, for a test that does to it what no other would expect.
+    pub(crate) fn keep(mut self) -> ScyllaSettings {
+        let settings = self.0.clone();
+        self.0.keyspace.clear();
+        settings
+    }
+}
 
 impl std::ops::Deref for Keyspace {
     type Target = ScyllaSettings;
@@ -57,18 +67,35 @@ impl std::ops::Deref for Keyspace {
 
 impl Drop for Keyspace {
     fn drop(&mut self) {
-        ENDED.lock().unwrap().push(std::mem::take(&mut self.0.keyspace));
+        if !std::thread::panicking() && !self.0.keyspace.is_empty() {
+            FREE.lock().unwrap().push(std::mem::take(&mut self.0.keyspace));
+        }
     }
 }
 
-/// A keyspace that is new and has the whole schema, on the shared server.
+/// A keyspace that is empty and has the whole schema, on the shared server.
 pub(crate) async fn keyspace() -> Keyspace {
     let settings = settings(server().await);
-    let ended = std::mem::take(&mut *ENDED.lock().unwrap());
-    let drops: Vec<_> = ended.iter().map(|keyspace| format!("DROP KEYSPACE {keyspace}")).collect();
-    administer(&settings, &drops.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let free = FREE.lock().unwrap().pop();
+    if let Some(keyspace) = free {
+        let settings = ScyllaSettings { keyspace, ..settings };
+        empty(&settings).await;
+        return Keyspace(settings);
+    }
     schema::apply(&settings, &KeyspaceSettings::default(), Arc::new(SystemClock)).await.unwrap();
     Keyspace(settings)
+}
+
+/// Empties all tables but those of the schema itself.
+async fn empty(settings: &ScyllaSettings) {
+    let statements = STEPS.iter().flat_map(Step::statements);
+    let tables = statements.map(|statement| {
+        let named = statement.strip_prefix("CREATE TABLE IF NOT EXISTS ").unwrap();
+        let name: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        format!("TRUNCATE {}.{name}", settings.keyspace)
+    });
+    let truncates: Vec<String> = tables.collect();
+    administer(settings, &truncates.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 /// Settings for a keyspace that has the whole schema, on a server of one's own.
@@ -97,16 +124,30 @@ pub(crate) fn configuration(settings: &ScyllaSettings) -> String {
 
 /// Runs statements as the superuser, without a keyspace.
 pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
+    let session = superuser(settings).await;
+    for statement in statements {
+        session.query_unpaged(*statement, ()).await.unwrap();
+    }
+}
+
+/// Says of every node of a keyspace that it is dead.
+pub(crate) async fn fence_nodes(settings: &ScyllaSettings) {
+    let session = superuser(settings).await;
+    let table = format!("{}.node", settings.keyspace);
+    let nodes = session.query_unpaged(format!("SELECT incarnation FROM {table}"), ()).await.unwrap();
+    for row in nodes.into_rows_result().unwrap().rows::<(uuid::Uuid,)>().unwrap() {
+        let fence = format!("UPDATE {table} SET is_fenced = true WHERE incarnation = ? IF is_fenced = false");
+        session.query_unpaged(fence, row.unwrap()).await.unwrap();
+    }
+}
+
+async fn superuser(settings: &ScyllaSettings) -> scylla::client::session::Session {
     let (user, password) = server::SUPERUSER;
     let session = scylla::client::session_builder::SessionBuilder::new()
         .known_nodes(&settings.nodes)
         .user(user, password)
-        .build()
-        .await
-        .unwrap();
-    for statement in statements {
-        session.query_unpaged(*statement, ()).await.unwrap();
-    }
+        .fetch_schema_metadata(false);
+    session.build().await.unwrap()
 }
 
 /// Connects as a server of ours does.

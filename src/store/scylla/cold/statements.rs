@@ -1,7 +1,7 @@
 //! Every statement of the cold nouns, in the order of the tables of `schema/scylla/001_accounts.cql`
 //! and `005_outbox.cql`.
 
-use crate::store::contract::StoreResult;
+use crate::store::contract::{StoreError, StoreResult};
 use crate::store::scylla::connect::Cql;
 use crate::store::scylla::statement::{Prepared, Purpose, Spec};
 
@@ -16,10 +16,10 @@ macro_rules! statements {
         impl Statements {
             /// Makes all of them known to the cluster, at once.
             pub(super) async fn prepare(cql: &Cql) -> StoreResult<Self> {
-                let ($($name,)*) = futures_util::try_join!(
-                    $(cql.prepare(Spec { text: $text, purpose: Purpose::$purpose }),)*
-                )?;
-                Ok(Self { $($name,)* })
+                let specs = [$(Spec { text: $text, purpose: Purpose::$purpose }),*];
+                let mut prepared = cql.prepare_all(&specs).await?.into_iter();
+                let mut next = || prepared.next().ok_or_else(|| StoreError::Unavailable("not prepared".into()));
+                Ok(Self { $($name: next()?,)* })
             }
         }
     };

@@ -44,7 +44,6 @@ use crate::store::fold::results::Collapsed;
 use lane::Lanes;
 use owned::{Claiming, OwnedRun};
 use tables::Tables;
-pub use tables::{OpenGate, WriteGate};
 
 /// How runs are kept.
 #[derive(Clone)]
@@ -53,17 +52,11 @@ pub struct RunSettings {
     pub lease: LeaseSettings,
     /// The clock of leases.
     pub uptime: Arc<dyn Uptime>,
-    /// Stands before every write.
-    pub gate: Arc<dyn WriteGate>,
 }
 
 impl Default for RunSettings {
     fn default() -> Self {
-        Self {
-            lease: LeaseSettings::default(),
-            uptime: Arc::new(crate::clock::BootClock),
-            gate: Arc::new(OpenGate),
-        }
+        Self { lease: LeaseSettings::default(), uptime: Arc::new(crate::clock::BootClock) }
     }
 }
 
@@ -96,8 +89,8 @@ impl ScyllaRuns {
     /// # Errors
     /// `Unavailable` if the cluster does not answer, `Damaged` if it holds what this build cannot read.
     pub async fn open(cql: Arc<Cql>, settings: RunSettings) -> StoreResult<Self> {
-        let RunSettings { lease, uptime, gate } = settings;
-        let tables = Tables::prepare(Arc::clone(&cql), gate).await?;
+        let RunSettings { lease, uptime } = settings;
+        let tables = Tables::prepare(Arc::clone(&cql)).await?;
         let nodes = Arc::new(Nodes::prepare(cql, lease, Arc::clone(&uptime)).await?);
         let lease = Lease::start(Arc::clone(&nodes), lease, uptime).await?;
         let core = Arc::new(Core {

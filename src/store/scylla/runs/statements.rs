@@ -1,6 +1,6 @@
 //! Every statement about runs and the feed.
 
-use crate::store::contract::StoreResult;
+use crate::store::contract::{StoreError, StoreResult};
 use crate::store::scylla::Cql;
 use crate::store::scylla::statement::{Prepared, Purpose, Spec};
 
@@ -11,9 +11,12 @@ macro_rules! statements {
         pub(super) struct Statements { $(pub(super) $name: Prepared,)* }
 
         impl Statements {
+            /// Makes all of them known to the cluster, at once.
             pub(super) async fn prepare(cql: &Cql) -> StoreResult<Self> {
-                $(let $name = cql.prepare(Spec { text: $text, purpose: Purpose::$purpose }).await?;)*
-                Ok(Self { $($name,)* })
+                let specs = [$(Spec { text: $text, purpose: Purpose::$purpose }),*];
+                let mut prepared = cql.prepare_all(&specs).await?.into_iter();
+                let mut next = || prepared.next().ok_or_else(|| StoreError::Unavailable("not prepared".into()));
+                Ok(Self { $($name: next()?,)* })
             }
         }
     };

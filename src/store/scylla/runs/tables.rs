@@ -22,25 +22,6 @@ const LOOKS: usize = 5;
 /// Between two looks.
 const LOOK_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Stands before every write: a test may stop a process between any two of them.
-pub trait WriteGate: Send + Sync + 'static {
-    /// Lets a write pass.
-    ///
-    /// # Errors
-    /// `Unavailable` if the process has stopped.
-    fn pass(&self) -> StoreResult<()>;
-}
-
-/// Lets every write pass.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OpenGate;
-
-impl WriteGate for OpenGate {
-    fn pass(&self) -> StoreResult<()> {
-        Ok(())
-    }
-}
-
 /// A run that is perhaps not settled: what leads to everything that its setup wrote.
 #[derive(Debug, Clone)]
 pub(super) struct Trace {
@@ -66,16 +47,15 @@ pub(super) struct Listed {
 pub(super) struct Tables {
     pub(super) cql: Arc<Cql>,
     pub(super) statements: Statements,
-    gate: Arc<dyn WriteGate>,
 }
 
 /// The one partition of a small table.
 pub(super) const ZONE: i32 = 0;
 
 impl Tables {
-    pub(super) async fn prepare(cql: Arc<Cql>, gate: Arc<dyn WriteGate>) -> StoreResult<Self> {
+    pub(super) async fn prepare(cql: Arc<Cql>) -> StoreResult<Self> {
         let statements = Statements::prepare(&cql).await?;
-        Ok(Self { cql, statements, gate })
+        Ok(Self { cql, statements })
     }
 
     pub(super) async fn write(
@@ -83,7 +63,6 @@ impl Tables {
         statement: &Prepared,
         values: impl scylla::serialize::row::SerializeRow,
     ) -> StoreResult<()> {
-        self.gate.pass()?;
         self.cql.run(statement, values).await
     }
 
@@ -92,7 +71,6 @@ impl Tables {
         statement: &Prepared,
         values: impl scylla::serialize::row::SerializeRow,
     ) -> StoreResult<bool> {
-        self.gate.pass()?;
         self.cql.applied(statement, values).await
     }
 
