@@ -6,7 +6,14 @@ use runstream::server::endpoints;
 use serde_json::json;
 
 use super::expectations::{EXPECTED, Expected, Meets};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, Ask, Person, Site};
+
+on_each_store_beneath! {
+    every_endpoint_lets_in_exactly_whom_it_should,
+    what_is_no_credential_is_told_apart_and_lets_nobody_in,
+    another_organizations_records_are_absent,
+}
 
 /// A well-formed id that nothing has.
 const NO_ID: &str = "690a11b2c3d4e5f607182930";
@@ -83,9 +90,8 @@ fn every_endpoint_has_its_expectation_and_every_expectation_its_endpoint() {
     assert_eq!(rows.len(), EXPECTED.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_endpoint_lets_in_exactly_whom_it_should() {
-    let site = Site::start().await;
+async fn every_endpoint_lets_in_exactly_whom_it_should(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let cast = Cast::of(&site, "rosa").await;
     for row in EXPECTED {
         // Every tier is fresh for every row.
@@ -111,9 +117,8 @@ async fn every_endpoint_lets_in_exactly_whom_it_should() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_credential_is_told_apart_and_lets_nobody_in() {
-    let site = Site::start().await;
+async fn what_is_no_credential_is_told_apart_and_lets_nobody_in(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let cast = Cast::of(&site, "rosa").await;
     let tampered = format!("{}x", cast.admin.token);
     for row in EXPECTED.iter().filter(|row| row.id != "show_monitor_status") {
@@ -145,9 +150,8 @@ async fn what_is_no_credential_is_told_apart_and_lets_nobody_in() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_organizations_records_are_absent() {
-    let site = Site::start().await;
+async fn another_organizations_records_are_absent(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let (own, foreign) = (Cast::of(&site, "rosa").await, Cast::of(&site, "ivo").await);
     let project = site.project(&own.admin, "Web Shop").await;
     let keys = site.get("/api/auth/api-keys").token(&own.developer.token).send().await.expect(200);

@@ -16,17 +16,28 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reporter::{Habit, Ledger, Reporter};
 
+use crate::support::beneath::{Beneath, on_each_store_beneath};
+
+on_each_store_beneath! { nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed }
+
 /// Kills in the suite, and with `RUNSTREAM_TEST_LONG=1`.
 const KILLS: usize = 30;
 const KILLS_LONG: usize = 300;
+/// The same on a cluster, where the next server waits for seconds whether the one before is silent.
+const KILLS_ON_SCYLLA: usize = 4;
+const KILLS_ON_SCYLLA_LONG: usize = 60;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
-    let kills = if crate::support::long_mode() { KILLS_LONG } else { KILLS };
+async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(beneath: &Beneath) {
+    let kills = match (crate::support::long_mode(), beneath.is_scylla()) {
+        (false, false) => KILLS,
+        (true, false) => KILLS_LONG,
+        (false, true) => KILLS_ON_SCYLLA,
+        (true, true) => KILLS_ON_SCYLLA_LONG,
+    };
     let seed: u64 = rand::random();
     println!("seed {seed}, {kills} kills");
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut deployment = Deployment::start().await;
+    let mut deployment = Deployment::over(beneath).await;
     let account = deployment.sign_up().await;
     let stop = Arc::new(AtomicBool::new(false));
     let habits = [Habit::OneAtATime, Habit::SeveralInFlight, Habit::Numbered, Habit::OneAtATime];
@@ -40,7 +51,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
         tokio::time::sleep(alive).await;
         deployment.kill().await;
         deployment.restart().await;
-        if dice.random_bool(0.9) {
+        // One on a cluster would not come to do anything.
+        if beneath.is_scylla() || dice.random_bool(0.9) {
             deployment.until_healthy().await;
         }
     }
@@ -60,5 +72,5 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed() {
     assert!(totals.finished > 0, "no run came to its end: {totals:?}");
     let org = feed::organization(&account, &ledgers).await;
     let data = deployment.terminate().await;
-    feed::check(data.path(), org, &ledgers).await;
+    feed::check(beneath, data.path(), org, &ledgers).await;
 }

@@ -12,6 +12,8 @@ use runstream::dial::TcpDial;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use crate::support::beneath::Beneath;
+
 /// How long a start may take before the test gives up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -90,9 +92,19 @@ impl Deployment {
         Self::start_as(spawn).await
     }
 
-    /// The same with another program.
+    /// The same over one of the stores.
+    pub(crate) async fn over(beneath: &Beneath) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        beneath.configure(folder.path());
+        Self::start_in(folder, spawn).await
+    }
+
+    /// The same as [`Deployment::start`] with another program.
     pub(crate) async fn start_as(spawn: impl FnOnce(&std::path::Path, u16) -> Child) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), spawn).await
+    }
+
+    async fn start_in(data: tempfile::TempDir, spawn: impl FnOnce(&std::path::Path, u16) -> Child) -> Self {
         let port = lasting_port();
         let child = spawn(data.path(), port);
         let client =
@@ -222,6 +234,7 @@ fn lasting_port() -> u16 {
 fn spawn(data: &std::path::Path, port: u16) -> Child {
     Command::new(env!("CARGO_BIN_EXE_runstream"))
         .arg("serve")
+        .current_dir(data)
         .env("RUNSTREAM_DATA_FOLDER", data)
         .env("RUNSTREAM_SERVER_PORT", port.to_string())
         // Tiers are tested elsewhere; here they would only slow the load down.

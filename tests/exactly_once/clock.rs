@@ -11,17 +11,22 @@ use runstream::clock::ManualClock;
 use runstream::server::Seams;
 
 use super::{accepted, counts, line, text};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::held::HeldFs;
 use crate::support::stage::Stage;
+
+on_each_store_beneath! {
+    equal_bytes_are_the_same_batch_from_900_ms_to_30_s,
+    batches_that_only_look_alike_all_count,
+}
 
 fn noon() -> ManualClock {
     ManualClock::at(1_774_000_000_000)
 }
 
-#[tokio::test]
-async fn equal_bytes_are_the_same_batch_from_900_ms_to_30_s() {
+async fn equal_bytes_are_the_same_batch_from_900_ms_to_30_s(beneath: &Beneath) {
     let clock = noon();
-    let mut stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let mut stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     for (gap_ms, restart, applied) in [
         (0, false, 2),
@@ -57,10 +62,9 @@ async fn equal_bytes_are_the_same_batch_from_900_ms_to_30_s() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_that_only_look_alike_all_count() {
+async fn batches_that_only_look_alike_all_count(beneath: &Beneath) {
     let clock = noon();
-    let stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let body = line(&run, "tick", None);
@@ -122,16 +126,26 @@ proptest! {
     #[test]
     fn every_batch_sent_again_counts_once(seed in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (sent, stored, counts, resent) = runtime.block_on(send_all_again(seed));
+        let (sent, stored, counts, resent) = runtime.block_on(send_all_again(&Beneath::Lsm, seed));
         prop_assert_eq!(stored, sent);
         prop_assert_eq!(counts, (60, resent));
     }
 }
 
-async fn send_all_again(seed: u64) -> (String, String, (u64, u64), u64) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn every_batch_sent_again_counts_once_on_scylla() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let (sent, stored, counts, resent) = send_all_again(&Beneath::scylla().await, seed).await;
+    assert_eq!(stored, sent);
+    assert_eq!(counts, (60, resent));
+}
+
+async fn send_all_again(beneath: &Beneath, seed: u64) -> (String, String, (u64, u64), u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let clock = noon();
-    let mut stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let mut stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let (mut sent, mut resent) = (String::new(), 0);

@@ -4,15 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
-use runstream::clock::ManualClock;
+use runstream::clock::{ManualClock, SystemClock};
 
 use super::{accepted, counts, line, text};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::stage::Stage;
 
-#[tokio::test]
-async fn numbers_are_known_at_once_after_hours_and_after_a_restart() {
+on_each_store_beneath! {
+    numbers_are_known_at_once_after_hours_and_after_a_restart,
+    several_writers_in_any_order_each_batch_three_times_at_once,
+}
+
+async fn numbers_are_known_at_once_after_hours_and_after_a_restart(beneath: &Beneath) {
     let clock = ManualClock::at(1_774_000_000_000);
-    let mut stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let mut stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let numbers = ["0000000a:1", "0000000a:2", "0000000b:1", "ffffffff:18446744073709551615", "0000000a:7"];
@@ -49,9 +54,8 @@ async fn numbers_are_known_at_once_after_hours_and_after_a_restart() {
     assert_eq!(text(&organization, &other).await, "mine\n");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_writers_in_any_order_each_batch_three_times_at_once() {
-    let mut stage = Stage::start().await;
+async fn several_writers_in_any_order_each_batch_three_times_at_once(beneath: &Beneath) {
+    let mut stage = Stage::over(beneath, Arc::new(SystemClock)).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let mut bodies = Vec::new();

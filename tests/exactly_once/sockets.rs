@@ -1,16 +1,21 @@
 //! In real time over real sockets: clients that lose answers and send everything again, as the public reporter does and
 //! more often, while the server is restarted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use runstream::clock::SystemClock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{counts, text};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::stage::{Stage, end, get, log};
+
+on_each_store_beneath! { everything_sent_again_over_lost_answers_and_restarts_counts_once }
 
 /// Pause before a batch is sent again: the reporter's one second and what an overloaded machine may add to the moment
 /// the first one was received.
@@ -73,11 +78,10 @@ async fn deliver(authority: String, key: String, body: Value, seed: u64) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_sent_again_over_lost_answers_and_restarts_counts_once() {
+async fn everything_sent_again_over_lost_answers_and_restarts_counts_once(beneath: &Beneath) {
     let seed = rand::rng().next_u64();
     println!("seed {seed}");
-    let mut stage = Stage::start().await;
+    let mut stage = Stage::over(beneath, Arc::new(SystemClock)).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let authority = stage.url().trim_start_matches("http://").to_owned();

@@ -7,12 +7,17 @@ use runstream::clock::ManualClock;
 use serde_json::json;
 
 use super::{accepted, counts, event, line, text};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::stage::{Stage, begin, end, get};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_teardown_is_answered_alike_however_often_it_is_sent() {
+on_each_store_beneath! {
+    a_teardown_is_answered_alike_however_often_it_is_sent,
+    a_batch_before_the_teardown_is_recognised_after_it,
+}
+
+async fn a_teardown_is_answered_alike_however_often_it_is_sent(beneath: &Beneath) {
     let clock = ManualClock::at(1_774_000_000_000);
-    let mut stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let mut stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     run.send(json!([begin("a", "adds"), end("a", "failed")])).await;
@@ -37,10 +42,9 @@ async fn a_teardown_is_answered_alike_however_often_it_is_sent() {
     assert_eq!((gone.status.as_u16(), &gone.body["error"]), (404, &json!("Session not found or expired")));
 }
 
-#[tokio::test]
-async fn a_batch_before_the_teardown_is_recognised_after_it() {
+async fn a_batch_before_the_teardown_is_recognised_after_it(beneath: &Beneath) {
     let clock = ManualClock::at(1_774_000_000_000);
-    let mut stage = Stage::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let mut stage = Stage::over(beneath, Arc::new(clock.clone())).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;
     let (first, late) = (line(&run, "first", None), line(&run, "late", None));

@@ -14,10 +14,17 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::channel::{next_text, transports};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::line::Line;
 use crate::support::node::Script;
 use crate::support::reports::{Org, Run, Site, post};
 use crate::support::viewers::StockViewers;
+
+on_each_store_beneath! {
+    what_is_seen_live_is_what_logs_returns_byte_for_byte,
+    a_viewer_that_was_away_is_sent_what_it_missed,
+    over_a_bad_line_stock_clients_end_with_what_is_stored,
+}
 
 fn units(text: &str) -> u64 {
     text.encode_utf16().count() as u64
@@ -96,9 +103,8 @@ async fn report_much(org: &Org, run: &Run) {
     futures_util::future::join_all(workers).await;
 }
 
-#[tokio::test]
-async fn what_is_seen_live_is_what_logs_returns_byte_for_byte() {
-    let site = Site::start().await;
+async fn what_is_seen_live_is_what_logs_returns_byte_for_byte(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let org = site.org("alice").await;
     let mut dashboards = Vec::new();
     for transports in transports() {
@@ -274,9 +280,8 @@ async fn an_expired_token_ends_the_socket_and_opens_none() {
     assert_eq!(late.arguments("auth-error"), [&vec![json!({ "error": "Invalid or expired token" })]]);
 }
 
-#[tokio::test]
-async fn a_viewer_that_was_away_is_sent_what_it_missed() {
-    let site = Site::start().await;
+async fn a_viewer_that_was_away_is_sent_what_it_missed(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let org = site.org("alice").await;
     let run = org.set_up().await;
     let mut script = watching(&site, &org, &json!(["websocket"])).await;
@@ -293,9 +298,8 @@ async fn a_viewer_that_was_away_is_sent_what_it_missed() {
     assert!(script.said.iter().any(|line| line["recovered"] == true));
 }
 
-#[tokio::test]
-async fn over_a_bad_line_stock_clients_end_with_what_is_stored() {
-    let site = Site::start().await;
+async fn over_a_bad_line_stock_clients_end_with_what_is_stored(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let org = site.org("alice").await;
     let line = Line::to(url::Url::parse(&site.url).unwrap().port().unwrap(), 3).await;
     let wanted: Vec<_> = transports()

@@ -9,9 +9,12 @@ use std::process::Stdio;
 use runstream::domain::id::{ExecutionId, OrgId};
 use serde_json::{Value, json};
 
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::node::{Script, clients};
 use crate::support::reports::{Org, Site, text};
 use account::{Attempt, Truth, cut, pieces_fit};
+
+on_each_store_beneath! { what_the_runner_says_is_what_is_stored_and_what_is_seen }
 
 /// What became of a run of the test runner.
 struct Reported {
@@ -56,9 +59,8 @@ async fn run_playwright(site: &Site, org: &Org) -> Reported {
     Reported { truth: Truth::of(&read(truth)), record: read(record) }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_runner_says_is_what_is_stored_and_what_is_seen() {
-    let site = Site::start().await;
+async fn what_the_runner_says_is_what_is_stored_and_what_is_seen(beneath: &Beneath) {
+    let site = Site::over(beneath).await;
     let org = site.org("alice").await;
     let url = json!({ "url": site.url, "token": org.token });
     let mut dashboard = Script::start("dashboard.mjs", &url);

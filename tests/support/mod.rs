@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod alone;
+pub(crate) mod beneath;
 pub(crate) mod cql;
 pub(crate) mod disk;
 pub(crate) mod events;

@@ -14,6 +14,8 @@ use runstream::store::contract::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::beneath::Beneath;
+
 /// A running server with a data folder of its own.
 pub(crate) struct Site {
     server: Option<RunningServer>,
@@ -40,6 +42,11 @@ impl Site {
     /// A server on a free port, with rates that no test meets by accident.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| (), Seams::default()).await
+    }
+
+    /// The same, over one of the stores.
+    pub(crate) async fn over(beneath: &Beneath) -> Self {
+        Self::start_with(|settings| beneath.choose(settings), Seams::default()).await
     }
 
     /// The same, with other settings or seams.

@@ -21,6 +21,8 @@ use runstream::server::{RunningServer, Seams, Server};
 use runstream::store::contract::Store;
 use serde_json::{Value, json};
 
+use super::beneath::Beneath;
+
 /// Where the hand of a manual clock stands at first.
 pub(crate) const NOW_MS: i64 = 1_774_000_000_123;
 /// Everybody's password.
@@ -48,6 +50,11 @@ pub(crate) struct Person {
 impl Site {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_settings| {}).await
+    }
+
+    /// Over one of the stores.
+    pub(crate) async fn over(beneath: &Beneath) -> Self {
+        Self::start_with(|settings| beneath.choose(settings)).await
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {

@@ -14,6 +14,8 @@ use runstream::dial::TcpDial;
 use runstream::server::{RunningServer, Seams, Server};
 use serde_json::{Value, json};
 
+use super::beneath::Beneath;
+
 /// A server and its folder.
 pub(crate) struct Stage {
     server: Option<RunningServer>,
@@ -26,6 +28,11 @@ impl Stage {
     /// A server on the machine's clock.
     pub(crate) async fn start() -> Self {
         Self::start_with(Arc::new(SystemClock), |_| {}).await
+    }
+
+    /// A server on `clock` and one of the stores.
+    pub(crate) async fn over(beneath: &Beneath, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(clock, |settings| beneath.choose(settings)).await
     }
 
     /// A server on `clock`, with its settings changed by `change`.
