@@ -10,6 +10,7 @@ pub mod finding;
 pub mod gate;
 pub mod id;
 pub mod mail;
+pub mod member;
 pub mod number;
 pub mod password;
 pub mod plan;

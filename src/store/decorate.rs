@@ -21,6 +21,7 @@ macro_rules! decorate_store {
             use $crate::domain::execution::*;
             use $crate::domain::id::*;
             use $crate::domain::mail::*;
+            use $crate::domain::member::MemberChange;
             use $crate::domain::project::*;
             use $crate::domain::result::TestResult;
             use $crate::domain::segment::{Position, Segment};
@@ -46,6 +47,12 @@ macro_rules! decorate_store {
                 audit(entry: AuditEntry) -> ();
                 audit_entries(org: OrgId, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
                 purge_audit(before_ms: UnixMs) -> u64;
+            }
+            $crate::decorate_store! { @trait $decorator People {}
+                members(org: OrgId) -> Vec<User>;
+                member(org: OrgId, user: UserId) -> Option<User>;
+                change_member(org: OrgId, user: UserId, change: MemberChange, now_ms: UnixMs, audit: Option<AuditEntry>) -> Option<User>;
+                remove_member(org: OrgId, user: UserId, audit: AuditEntry) -> Option<User>;
             }
             $crate::decorate_store! { @trait $decorator Tokens {}
                 revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();

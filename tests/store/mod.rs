@@ -9,6 +9,7 @@ mod golden;
 mod keys;
 mod logins;
 mod outbox;
+mod people;
 mod projects;
 mod random;
 mod results;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
-use runstream::store::contract::{Accounts, Executions, FeedLog, Outbox, Projects, Tokens};
+use runstream::store::contract::{Accounts, Executions, FeedLog, Outbox, People, Projects, Tokens};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
 use runstream::store::scylla::{Cold, Cql};
@@ -32,8 +33,8 @@ use runstream::store::scylla::{Cold, Cql};
 use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
-pub(crate) trait ColdStore: Accounts + Tokens + Projects + Outbox {}
-impl<T: Accounts + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
+pub(crate) trait ColdStore: Accounts + People + Tokens + Projects + Outbox {}
+impl<T: Accounts + People + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
 
 /// What the suite needs of a store.
 pub(crate) trait Store: ColdStore + Executions + FeedLog {}
@@ -303,6 +304,24 @@ pub(crate) mod sample {
         let audit = audit(org.id, "auth.signup");
         let org = store.sign_up(org, format!("{name}-0a1b2c"), user.clone(), audit).await.unwrap();
         (org, user)
+    }
+
+    /// A member more, as an invitation would make one; created at `created_ms`.
+    pub(crate) async fn joined(
+        store: &dyn ColdStore,
+        org: OrgId,
+        name: &str,
+        role: Role,
+        created_ms: UnixMs,
+    ) -> User {
+        let own = organization(&format!("left-by-{name}"));
+        let email = format!("{name}@pinewood.test");
+        let new = User { id: UserId::generate(created_ms), role, created_ms, ..user(own.id, &email) };
+        let audit = audit(own.id, "auth.signup");
+        store.sign_up(own, format!("left-by-{name}-x"), new.clone(), audit).await.unwrap();
+        let moved = User { org, ..new };
+        assert_eq!(store.update_user(moved.clone(), None).await, Ok(true));
+        moved
     }
 
     /// The actions of an organization's audit log, newest first.

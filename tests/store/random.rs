@@ -9,7 +9,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use runstream::clock::ManualClock;
 use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
 use runstream::domain::id::{ApiKeyId, OrgId, UserId};
+use runstream::domain::member::{MemberChange, is_active_admin};
 use runstream::domain::project::Project;
+use runstream::domain::role::{AccountStatus, Role};
 use runstream::store::contract::{Conflict, StoreError, StoreResult};
 use runstream::store::scylla::{Cold, Cql};
 
@@ -37,6 +39,8 @@ struct Model {
 enum Operation {
     SignUp(Organization, String, User, AuditEntry),
     Update(User, Option<AuditEntry>),
+    Change(OrgId, UserId, MemberChange, Option<AuditEntry>),
+    Remove(OrgId, UserId, AuditEntry),
     Login(UserId, String, i64, AuditEntry),
     CreateKey(ApiKey, AuditEntry),
     RevokeKey(OrgId, ApiKeyId, AuditEntry),
@@ -55,6 +59,13 @@ async fn perform(store: &dyn ColdStore, operation: Operation) -> Answer {
             store.sign_up(org, fallback, user, audit).await.map(|org| org.slug)
         }
         Operation::Update(user, audit) => store.update_user(user, audit).await.map(|found| found.to_string()),
+        Operation::Change(org, user, change, audit) => {
+            let changed = store.change_member(org, user, change, NOW_MS, audit).await;
+            changed.map(|user| format!("{user:?}"))
+        }
+        Operation::Remove(org, user, audit) => {
+            store.remove_member(org, user, audit).await.map(|user| format!("{user:?}"))
+        }
         Operation::Login(user, email, now_ms, audit) => {
             store.login_succeeded(user, &email, now_ms, audit).await.map(|()| String::new())
         }
@@ -102,6 +113,27 @@ impl Model {
                 self.users.insert(user.id, user);
                 self.audit.extend(audit);
                 done(&true)
+            }
+            Operation::Change(org, user, change, audit) => {
+                let Some(stored) = self.member(org, user) else { return done(&"None") };
+                let Ok(changed) = change.apply(&stored, NOW_MS) else {
+                    return Err(StoreError::Conflict(Conflict::MemberChanged));
+                };
+                self.leave_an_admin(&stored, Some(&changed))?;
+                if matches!(change, MemberChange::Password { .. }) {
+                    self.keys.retain(|key| (key.org, key.owner) != (org, user));
+                }
+                self.users.insert(user, changed.clone());
+                self.audit.extend(audit);
+                Ok(format!("{:?}", Some(changed)))
+            }
+            Operation::Remove(org, user, audit) => {
+                let Some(stored) = self.member(org, user) else { return done(&"None") };
+                self.leave_an_admin(&stored, None)?;
+                self.keys.retain(|key| (key.org, key.owner) != (org, user));
+                self.users.remove(&user);
+                self.audit.push(audit);
+                Ok(format!("{:?}", Some(stored)))
             }
             Operation::Login(user, _, now_ms, audit) => {
                 if let Some(user) = self.users.get_mut(&user) {
@@ -156,12 +188,28 @@ impl Model {
         }
     }
 
+    fn member(&self, org: OrgId, user: UserId) -> Option<User> {
+        self.users.get(&user).filter(|user| user.org == org).cloned()
+    }
+
+    fn leave_an_admin(&self, member: &User, after: Option<&User>) -> Result<(), StoreError> {
+        let loses_one = is_active_admin(member) && !after.is_some_and(is_active_admin);
+        let others = self.users.values().filter(|user| user.org == member.org && user.id != member.id);
+        if loses_one && !others.clone().any(is_active_admin) {
+            return Err(StoreError::Conflict(Conflict::LastAdmin));
+        }
+        Ok(())
+    }
+
     /// Reads everything that the model holds from `store` too.
     async fn check(&self, store: &dyn ColdStore, name: &str) {
         for (id, org) in &self.orgs {
             assert_eq!(store.organization(*id).await.as_ref(), Ok(&Some(org.clone())), "{name}");
             let members = self.users.values().filter(|user| user.org == *id).count() as u64;
             assert_eq!(store.member_count(*id).await, Ok(members), "{name}: members of {}", org.slug);
+            let mut members: Vec<_> = self.users.values().filter(|user| user.org == *id).cloned().collect();
+            members.sort_by_key(|user| std::cmp::Reverse((user.created_ms, user.id)));
+            assert_eq!(store.members(*id).await, Ok(members), "{name}: members of {}", org.slug);
             let mut projects: Vec<_> = self.projects.iter().filter(|one| one.org == *id).cloned().collect();
             projects.sort_by_key(|project| std::cmp::Reverse((project.created_ms, project.id)));
             assert_eq!(store.projects(*id).await, Ok(projects), "{name}");
@@ -208,10 +256,31 @@ impl Model {
         let org = orgs[pick(orgs.len())];
         let audit = |action: &str| sample::audit_at(org, action, at_ms);
         let users: Vec<_> = self.users.values().collect();
+        if users.is_empty() {
+            return Operation::Audit(audit("auth.login_failed"));
+        }
         let user = users[pick(users.len())].clone();
         let of_org = self.keys.iter().filter(|key| key.org == org || at_ms % 9 == 0).collect::<Vec<_>>();
         let key = if of_org.is_empty() { ApiKeyId::generate(1) } else { of_org[pick(of_org.len())].id };
-        match pick(9) {
+        match pick(14) {
+            10 => {
+                let roles = [Role::Viewer, Role::Developer, Role::Admin];
+                let change = MemberChange::Role { from: roles[pick(3)], to: roles[pick(3)] };
+                Operation::Change(org, user.id, change, Some(audit("user.role_changed")))
+            }
+            11 => {
+                let status = [AccountStatus::Active, AccountStatus::Suspended][pick(2)];
+                Operation::Change(user.org, user.id, MemberChange::Status(status), None)
+            }
+            12 => {
+                let (seen, hash) = (user.password_hash, format!("$argon2id${}", pick(3)));
+                let audit = sample::audit_at(user.org, "auth.password_changed", at_ms);
+                Operation::Change(user.org, user.id, MemberChange::Password { seen, hash }, Some(audit))
+            }
+            13 => {
+                let org = if pick(4) == 0 { org } else { user.org };
+                Operation::Remove(org, user.id, sample::audit_at(org, "user.removed", at_ms))
+            }
             0 => {
                 let renamed = User { name: format!("Rosa {}", pick(1_000)), ..user.clone() };
                 Operation::Update(renamed, Some(sample::audit_at(user.org, "user.renamed", at_ms)))

@@ -11,6 +11,7 @@ mod accounts;
 mod executions;
 mod feed;
 mod outbox;
+mod people;
 mod projects;
 mod tokens;
 
@@ -21,6 +22,7 @@ pub use executions::{
 };
 pub use feed::{FeedLog, FeedRow};
 pub use outbox::{Outbox, Posting};
+pub use people::People;
 pub use projects::Projects;
 pub use tokens::Tokens;
 
@@ -47,6 +49,12 @@ pub enum Conflict {
     /// An account with this e-mail address exists.
     #[error("e-mail address is taken")]
     Email,
+    /// The organization would be left without an active administrator.
+    #[error("the last administrator")]
+    LastAdmin,
+    /// The account is not what the change was decided on any more.
+    #[error("the account has changed")]
+    MemberChanged,
     /// A project with this slug exists in the organization.
     #[error("slug is taken")]
     ProjectSlug,
@@ -74,7 +82,7 @@ impl<T: Accounts + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Credentials + Projects + Outbox + Executions + FeedLog {
+pub trait Store: Credentials + People + Projects + Outbox + Executions + FeedLog {
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

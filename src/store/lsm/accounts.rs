@@ -19,37 +19,37 @@ const ORGANIZATIONS: Table<Organization> = Table::named("organizations");
 /// `slug`.
 const ORGANIZATIONS_BY_SLUG: Table<()> = Table::named("organizations_by_slug");
 /// `user`.
-const USERS: Table<User> = Table::named("users");
+pub(super) const USERS: Table<User> = Table::named("users");
 /// `email` → the user's id.
-const USERS_BY_EMAIL: Table<UserId> = Table::named("users_by_email");
+pub(super) const USERS_BY_EMAIL: Table<UserId> = Table::named("users_by_email");
 /// `org user`.
-const MEMBERS: Table<()> = Table::named("members");
+pub(super) const MEMBERS: Table<()> = Table::named("members");
 /// `org` → how many members it has.
-const MEMBER_COUNTS: Table<u64> = Table::named("member_counts");
+pub(super) const MEMBER_COUNTS: Table<u64> = Table::named("member_counts");
 /// `org key`.
-const KEYS: Table<ApiKey> = Table::named("api_keys");
+pub(super) const KEYS: Table<ApiKey> = Table::named("api_keys");
 /// `hash` → `org key`.
-const KEYS_BY_HASH: Table<Vec<u8>> = Table::named("api_keys_by_hash");
+pub(super) const KEYS_BY_HASH: Table<Vec<u8>> = Table::named("api_keys_by_hash");
 /// `org owner created_ms key` → the key's id.
-const KEYS_BY_OWNER: Table<ApiKeyId> = Table::named("api_keys_by_owner");
+pub(super) const KEYS_BY_OWNER: Table<ApiKeyId> = Table::named("api_keys_by_owner");
 
-fn org_key(org: OrgId) -> Key {
+pub(super) fn org_key(org: OrgId) -> Key {
     Key::new().id(org.as_bytes())
 }
 
-fn user_key(user: UserId) -> Key {
+pub(super) fn user_key(user: UserId) -> Key {
     Key::new().id(user.as_bytes())
 }
 
-fn member_key(org: OrgId, user: UserId) -> Key {
+pub(super) fn member_key(org: OrgId, user: UserId) -> Key {
     org_key(org).id(user.as_bytes())
 }
 
-fn key_key(org: OrgId, key: ApiKeyId) -> Key {
+pub(super) fn key_key(org: OrgId, key: ApiKeyId) -> Key {
     org_key(org).id(key.as_bytes())
 }
 
-fn key_by_owner(key: &ApiKey) -> Key {
+pub(super) fn key_by_owner(key: &ApiKey) -> Key {
     member_key(key.org, key.owner).moment(key.created_ms).id(key.id.as_bytes())
 }
 

@@ -11,6 +11,7 @@ mod feed;
 mod journal;
 mod logins;
 mod outbox;
+mod people;
 mod projects;
 pub mod runs;
 mod table;

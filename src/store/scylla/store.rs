@@ -13,12 +13,13 @@ use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::execution::{Cycle, Execution, Session};
 use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
+use crate::domain::member::MemberChange;
 use crate::domain::project::Project;
 use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::store::contract::{
     Accounts, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, LoginGate, OpenRun,
-    OpenedRun, Outbox, Posting, Projects, RunState, Store, StoreResult, TextPage, Tokens,
+    OpenedRun, Outbox, People, Posting, Projects, RunState, Store, StoreResult, TextPage, Tokens,
 };
 
 /// The distributed store.
@@ -89,6 +90,14 @@ pass_on! { Accounts to cold;
     audit(entry: AuditEntry) -> ();
     audit_entries(org: OrgId, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
     purge_audit(before_ms: UnixMs) -> u64;
+}
+
+#[rustfmt::skip]
+pass_on! { People to cold;
+    members(org: OrgId) -> Vec<User>;
+    member(org: OrgId, user: UserId) -> Option<User>;
+    change_member(org: OrgId, user: UserId, change: MemberChange, now_ms: UnixMs, audit: Option<AuditEntry>) -> Option<User>;
+    remove_member(org: OrgId, user: UserId, audit: AuditEntry) -> Option<User>;
 }
 
 #[rustfmt::skip]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use runstream::clock::ManualClock;
 use runstream::domain::account::{ApiKey, Organization, User};
-use runstream::store::contract::{Accounts, Projects, StoreError, StoreResult};
+use runstream::domain::member::MemberChange;
+use runstream::domain::role::Role;
+use runstream::store::contract::{Accounts, People, Projects, StoreError, StoreResult};
 use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
 
 use crate::store::{ColdStore, sample};
@@ -222,6 +224,92 @@ async fn updates_moves_and_logins_are_all_or_nothing() {
         },
     )
     .await;
+}
+
+/// An organization whose second member has a key.
+async fn colleagues(store: &dyn ColdStore, number: u64) -> (Organization, User, ApiKey) {
+    let (org, _) = member(store, number).await;
+    let name = format!("second-{number}");
+    let second = sample::joined(store, org.id, &name, Role::Admin, sample::NOW_MS).await;
+    let key = sample::key(org.id, second.id, sample::NOW_MS);
+    store.create_key(key.clone(), 9, sample::audit(org.id, "apikey.created")).await.unwrap();
+    (org, second, key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn changes_of_members_are_all_or_nothing() {
+    let facts = async |store: &dyn ColdStore, (org, user, key): &(Organization, User, ApiKey)| {
+        let stored = store.user(user.id).await.unwrap();
+        let mut facts = key_facts(store, org, key).await;
+        facts.extend([
+            u64::from(stored.as_ref().is_some_and(|stored| stored.password_hash == user.password_hash)),
+            u64::from(store.user_by_email(&user.email).await.unwrap().is_some()),
+            store.member_count(org.id).await.unwrap(),
+            store.members(org.id).await.unwrap().len() as u64,
+        ]);
+        facts
+    };
+    check_stops(
+        async |store, number| colleagues(store, number).await,
+        async |store, (org, user, _)| {
+            let change = MemberChange::Password { seen: user.password_hash.clone(), hash: "$new".into() };
+            let audit = sample::audit(org.id, "auth.password_changed");
+            let changed = store.change_member(org.id, user.id, change, sample::NOW_MS, Some(audit)).await?;
+            assert!(changed.is_some());
+            Ok(())
+        },
+        facts,
+    )
+    .await;
+    check_stops(
+        async |store, number| colleagues(store, number).await,
+        async |store, (org, user, _)| {
+            let audit = sample::audit(org.id, "user.removed");
+            let removed = store.remove_member(org.id, user.id, audit).await?;
+            assert!(removed.is_some());
+            Ok(())
+        },
+        facts,
+    )
+    .await;
+}
+
+/// What a removed account leaves in other partitions counts for nothing, and keeps nobody from its address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn an_address_whose_release_never_came_is_free_all_the_same() {
+    let settings = cql::keyspace().await;
+    let (doomed, well) = (session(&settings).await, session(&settings).await);
+    let store = Cold::open(well).await.unwrap();
+    // Made at home, and moved in: its claim names another organization.
+    let (first, second) = {
+        let (org, first) = member(&store, 1).await;
+        let second = sample::joined(&store, org.id, "second", Role::Admin, sample::NOW_MS).await;
+        sample::joined(&store, org.id, "third", Role::Admin, sample::NOW_MS).await;
+        (first, second)
+    };
+    for (at, user) in [first, second].into_iter().enumerate() {
+        // The first that succeeds ends with its commit: nothing is tidied up any more.
+        for writes in 1.. {
+            assert!(writes < WRITES_MAX, "a removal succeeds");
+            let process = Cold::open(Arc::clone(&doomed)).await.unwrap();
+            doomed.faults().die_after(writes);
+            let audit = sample::audit(user.org, "user.removed");
+            let removed = process.remove_member(user.org, user.id, audit).await;
+            doomed.faults().end();
+            if let Ok(removed) = removed {
+                assert_eq!(removed.map(|removed| removed.id), Some(user.id));
+                break;
+            }
+        }
+        let org = sample::organization(&format!("again-{at}"));
+        let again = sample::user(org.id, &user.email);
+        let audit = sample::audit(org.id, "auth.signup");
+        store.sign_up(org, format!("again-{at}-x"), again.clone(), audit).await.unwrap();
+        assert_eq!(store.user_by_email(&user.email).await, Ok(Some(again)));
+        assert_eq!(store.user(user.id).await, Ok(None));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

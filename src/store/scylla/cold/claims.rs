@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::Cold;
 use super::change::Edit;
-use super::rows::{LEFT, ORGANIZATION, USER, VOID, org_id};
+use super::rows::{LEFT, ORGANIZATION, USER, VOID, id_bytes, org_id};
 use crate::domain::account::{Organization, User};
-use crate::domain::id::OrgId;
+use crate::domain::id::{OrgId, UserId};
 use crate::limits::{CQL_CLAIM_LOOK_AGAIN, CQL_CLAIM_PATIENCE};
 use crate::store::contract::{StoreError, StoreResult};
 
@@ -120,10 +120,9 @@ impl Cold {
     async fn is_kept(&self, space: Space, name: &str, claim: &Claim) -> StoreResult<bool> {
         match space {
             Space::Email => {
-                let user: Option<User> = self.record(claim.org, USER, &claim.record).await?;
                 // Who has left the organization has taken the address along.
-                Ok(user.is_some_and(|user| user.email == name)
-                    || self.value(claim.org, LEFT, &claim.record).await?.is_some())
+                let user = UserId::from_bytes(id_bytes(&claim.record)?);
+                Ok(self.user_from(claim.org, user).await?.is_some_and(|user| user.email == name))
             }
             Space::Slug => {
                 let org: Option<Organization> = self.record(claim.org, ORGANIZATION, &[]).await?;
@@ -132,13 +131,38 @@ impl Cold {
         }
     }
 
+    /// Takes away the claim of a `record` that was removed, unless another one has replaced it. A record that was there
+    /// never comes a second time, so there is nobody to be made void.
+    pub(super) async fn release_claim(&self, space: Space, name: &str, record: &[u8]) -> StoreResult<()> {
+        let Some(found) = self.claimed(space, name).await?.filter(|claim| claim.record == record) else {
+            return Ok(());
+        };
+        self.cql.applied(&self.statements.release, (space.name(), name, found.nonce)).await.map(drop)
+    }
+
     /// Makes sure that the record of a claim never comes; `false` if it is there after all.
     async fn make_void(&self, space: Space, name: &str, claim: &Claim) -> StoreResult<bool> {
         let mut turns = self.turns(claim.org).await;
         loop {
             turns.begin().await?;
-            if self.is_kept(space, name, claim).await? {
-                return Ok(false);
+            match space {
+                // It was stored and has moved on. Where it went is another partition's turn, so this one ends first;
+                // and who wrote it has done so, and will not again.
+                Space::Email if self.value(claim.org, LEFT, &claim.record).await?.is_some() => {
+                    drop(turns);
+                    return Ok(!self.is_kept(space, name, claim).await?);
+                }
+                Space::Email => {
+                    let user: Option<User> = self.record(claim.org, USER, &claim.record).await?;
+                    if user.is_some_and(|user| user.email == name) {
+                        return Ok(false);
+                    }
+                }
+                Space::Slug => {
+                    if self.is_kept(space, name, claim).await? {
+                        return Ok(false);
+                    }
+                }
             }
             let mark = Edit::Put(VOID, claim.nonce.as_bytes().to_vec(), Vec::new());
             if turns.commit(vec![mark], None).await? {

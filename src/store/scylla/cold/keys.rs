@@ -79,16 +79,21 @@ impl Cold {
             }
         };
         drop(turns);
-        // What is left of it leads to nothing. It is tidied up once; if that fails it stays, and costs its bytes.
+        self.forget_key(org, &removed).await;
+        Ok(true)
+    }
+
+    /// Takes away what is left of a removed key, which leads to nothing. It is tried once; if that fails it stays, and
+    /// costs its bytes.
+    pub(super) async fn forget_key(&self, org: OrgId, key: &ApiKey) {
         let org = org.as_bytes().as_slice();
         let tidied = futures_util::try_join!(
-            self.cql.run(&self.statements.remove_lookup, ("key", removed.hash.as_slice())),
-            self.cql.run(&self.statements.remove_use, (org, key.as_bytes().as_slice()))
+            self.cql.run(&self.statements.remove_lookup, ("key", key.hash.as_slice())),
+            self.cql.run(&self.statements.remove_use, (org, key.id.as_bytes().as_slice()))
         );
         if let Err(error) = tidied {
             tracing::debug!(%error, "the lookup of a revoked key stays");
         }
-        Ok(true)
     }
 
     /// The later use wins by its timestamp, whichever is written last.

@@ -133,7 +133,7 @@ impl Cold {
     }
 
     /// Makes a member of who is arriving, if the old organization let go.
-    async fn finish_arrival(&self, org: OrgId, user: UserId) -> StoreResult<()> {
+    pub(super) async fn finish_arrival(&self, org: OrgId, user: UserId) -> StoreResult<()> {
         let key = user.as_bytes().to_vec();
         if self.value(org, ARRIVING, &key).await?.is_none() {
             return Ok(());

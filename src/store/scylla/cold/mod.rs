@@ -14,6 +14,7 @@ mod keys;
 mod logins;
 mod members;
 mod outbox;
+mod people;
 mod projects;
 mod rows;
 mod statements;

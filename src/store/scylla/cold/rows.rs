@@ -45,7 +45,7 @@ pub(super) fn moment(at_ms: UnixMs) -> [u8; 8] {
 }
 
 /// Above every key that begins with `prefix`: keys have fewer than this many bytes after it.
-fn upper_bound(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn upper_bound(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff; 512]].concat()
 }
 

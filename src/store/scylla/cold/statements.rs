@@ -42,6 +42,7 @@ statements! {
 
     claim: Conditional, "INSERT INTO claims (space, name, org, record, nonce) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
     reclaim: Conditional, "UPDATE claims SET org = ?, record = ?, nonce = ? WHERE space = ? AND name = ? IF nonce = ?";
+    release: Conditional, "DELETE FROM claims WHERE space = ? AND name = ? IF nonce = ?";
     claimed: Read, "SELECT org, record, nonce FROM claims WHERE space = ? AND name = ?";
     settled_claim: SerialRead, "SELECT org, record, nonce FROM claims WHERE space = ? AND name = ?";
 
