@@ -26,4 +26,5 @@ pub mod teardown;
 pub mod test_id;
 pub mod text;
 pub mod time;
+pub mod usage;
 pub mod view;

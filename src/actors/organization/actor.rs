@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::message::{Opened, OrgMessage};
-use super::{period, setup};
+use super::setup;
 use crate::actors::deps::{Deps, SessionEntry};
 use crate::actors::error::{EngineError, LimitedResource, PlanLimitHit};
 use crate::actors::execution::message::{ExecutionMessage, Reply};
@@ -16,6 +16,7 @@ use crate::clock::UnixMs;
 use crate::domain::id::{ExecutionId, OrgId, UserId};
 use crate::domain::plan::UNLIMITED;
 use crate::domain::setup::SetupRequest;
+use crate::domain::usage::Period;
 
 /// The behaviour; the state is [`OrgState`].
 pub(in crate::actors) struct OrgActor;
@@ -36,8 +37,7 @@ pub(in crate::actors) struct OrgState {
 }
 
 struct Started {
-    /// The period: first millisecond, and that of the next.
-    period: (UnixMs, UnixMs),
+    period: Period,
     runs: u64,
 }
 
@@ -139,18 +139,21 @@ impl OrgState {
     }
 
     async fn started(&mut self, now_ms: UnixMs) -> Result<&mut Started, EngineError> {
-        let period = period::month(now_ms);
+        let period = Period::at(now_ms);
         let current = self.started.take().filter(|started| started.period == period);
         let started = match current {
             Some(started) => started,
-            None => Started { period, runs: self.deps.store.count_runs(self.org, period.0, period.1).await? },
+            None => Started {
+                period,
+                runs: self.deps.store.count_runs(self.org, period.start_ms, period.next_ms).await?,
+            },
         };
         Ok(self.started.insert(started))
     }
 
     fn give_back(&mut self, counted_ms: UnixMs) {
         if let Some(started) = &mut self.started
-            && started.period == period::month(counted_ms)
+            && started.period == Period::at(counted_ms)
         {
             started.runs = started.runs.saturating_sub(1);
         }

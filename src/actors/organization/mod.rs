@@ -4,7 +4,6 @@
 
 mod actor;
 pub(in crate::actors) mod message;
-mod period;
 mod setup;
 
 pub(in crate::actors) use actor::{OrgActor, OrgArgs};
