@@ -250,6 +250,12 @@ pub const KEY_USE_MARKS_WAITING_MAX: usize = 1_024;
 pub const REVOCATIONS_WAITING_MAX: usize = 1_024;
 /// Entries of each credential cache: keys, accounts, tokens.
 pub const CREDENTIAL_CACHE_ENTRIES_MAX: usize = 50_000;
+/// How long finding out where a webhook's name leads may take: somebody waits for their settings to be saved.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a place for a run may be taken without its run being stored: a setup has long been answered by then.
+pub const RUN_PLACE_PATIENCE: Duration = Duration::from_secs(60);
+/// Every day at this time after midnight UTC the bytes that each organization keeps are counted anew.
+pub const STORAGE_RECOUNT: Duration = Duration::from_secs(2 * 3600);
 /// How long a health probe may take before what it probes counts as unhealthy.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the outcome of the health probes is kept: each of them costs a sync.

@@ -28,3 +28,4 @@ pub mod text;
 pub mod time;
 pub mod usage;
 pub mod view;
+pub mod webhook;
