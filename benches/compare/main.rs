@@ -4,14 +4,15 @@
 //! ```text
 //! cargo bench --bench compare -- [NAME ...] [--quick | --full]
 //! cargo bench --bench compare -- against PROGRAM [--quick | --full]
-//! cargo bench --bench compare -- steady MINUTES
+//! cargo bench --bench compare -- steady MINUTES [REQUESTS_PER_SECOND]
 //! ```
 //!
 //! Without a name everything runs; the names are those of [`goals::ALL`]. Quick (the default) takes three rounds of a
 //! second, full takes seven of three seconds after one to warm up. What is measured has one core, the load another.
 //! CPU time is what the kernel charged the measured process with. It prints a table and ends with 1 if a goal is missed.
 //! With `against` it measures this build of the server beside another one: before and after a change. `steady` feeds the
-//! server for that long and tells twelve times where memory, files, latency and recovery stand; it judges nothing.
+//! server for that long, at half of what it can take or at the given rate, and tells twelve times where memory, files,
+//! latency and recovery stand; it judges nothing.
 //! A subject that this machine lacks (Node, Redis) is named, and its rows are skipped.
 
 #![allow(
@@ -62,10 +63,15 @@ fn compare(words: &[&str]) -> ExitCode {
         println!("{}", goals::against(Path::new(program), &effort));
         return ExitCode::SUCCESS;
     }
-    if let ["steady", minutes] = names[..] {
-        let Ok(minutes) = minutes.parse() else { return usage() };
+    if let ["steady", minutes, ref rate @ ..] = names[..] {
+        let rate = match rate {
+            [] => Ok(None),
+            [rate] => rate.parse().map(Some),
+            _ => return usage(),
+        };
+        let (Ok(minutes), Ok(rate)) = (minutes.parse(), rate) else { return usage() };
         run_on(Core::Load);
-        goals::steady(minutes);
+        goals::steady(minutes, rate);
         return ExitCode::SUCCESS;
     }
     let chosen = |name: &str| names.is_empty() || names == ["all"] || names.contains(&name);
@@ -89,6 +95,9 @@ fn compare(words: &[&str]) -> ExitCode {
 
 fn usage() -> ExitCode {
     let names: Vec<_> = goals::ALL.iter().map(|(name, _)| *name).collect();
-    eprintln!("compare [{} | all | against PROGRAM | steady MINUTES] [--quick | --full]", names.join(" | "));
+    eprintln!(
+        "compare [{} | all | against PROGRAM | steady MINUTES [RATE]] [--quick | --full]",
+        names.join(" | ")
+    );
     ExitCode::from(2)
 }

@@ -19,18 +19,19 @@ const EVENTS: usize = 10;
 /// Share of what the server can take.
 const SHARE: f64 = 0.5;
 
-/// Feeds a server at half of its saturation for `minutes`, with runs that come and go, and prints where it stands twelve
-/// times. At half time and in the end it is killed and started again.
-pub(crate) fn measure(minutes: u64) {
+/// Feeds a server for `minutes` with `rate` requests a second, or at half of its saturation, with runs that come and go,
+/// and prints where it stands twelve times. At half time and in the end it is killed and started again.
+pub(crate) fn measure(minutes: u64, rate: Option<f64>) {
     let mut server = Runstream::start(on_disk(), Core::Server, &[]);
     let account = server.sign_up("ada");
     let mut sessions = server.open_runs(&account, SESSIONS);
     let load = |server: &Runstream, sessions: &[String]| {
         Load::open(server.process.port, CONNECTIONS, sessions, |n| Request::new(&account.key, EVENTS, n))
     };
-    let saturation = load(&server, &sessions).run(Pace::Closed, Duration::from_secs(3)).rate();
-    let pace = Pace::Open(saturation * SHARE);
-    println!("{:.0} requests/s of {EVENTS} events, for {minutes} minutes", saturation * SHARE);
+    let rate = rate
+        .unwrap_or_else(|| load(&server, &sessions).run(Pace::Closed, Duration::from_secs(3)).rate() * SHARE);
+    let pace = Pace::Open(rate);
+    println!("{rate:.0} requests/s of {EVENTS} events, for {minutes} minutes");
     println!("minute  requests/s  p50 ms  p99 ms  resident MiB  files  data MiB  recovery s");
     let begun = Instant::now();
     for look in 1..=LOOKS {
