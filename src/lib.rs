@@ -14,7 +14,9 @@
 //! - [`telemetry`]: logs, and the list of all metrics.
 //! - [`domain`]: nouns and rules without I/O.
 //! - [`store`]: what is remembered: the contract, and the two stores that keep it: embedded, or on a cluster.
+//! - [`outbound`]: what is asked of others, each behind a trait: mail.
 //! - [`actors`]: what is alive now: root > organization > execution, and the feed of what they publish.
+//! - [`jobs`]: work no request waits for, safe to do twice: sending letters, telling of usage.
 //! - [`http`]: what the doors share: envelopes, failures, headers, endpoint descriptions.
 //! - [`access`]: who calls and how often: tokens, API keys, rate tiers.
 //! - [`ingest`]: door for reporters: plain hyper, bytes in, borrowed parsing.
@@ -46,8 +48,10 @@ pub mod domain;
 pub mod fs;
 pub mod http;
 pub mod ingest;
+pub mod jobs;
 pub mod limits;
 pub mod live;
+pub mod outbound;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -275,6 +275,31 @@ pub const LETTER_END_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long an organization without letters is still looked at: longer than any change of it takes.
 pub const OUTBOX_LOOK_AFTER: Duration = Duration::from_secs(3_600);
 
+/// How long handing one letter over to the mail server may take.
+pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer than that a letter is kept from others: what the store takes to learn what became of it.
+pub const MAIL_LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Letters that are sent at the same time; each has a connection of its own.
+pub const MAIL_AT_ONCE: usize = 8;
+/// Failures after which a letter is given up.
+pub const MAIL_FAILURES_MAX: u32 = 3;
+/// Pauses before the second and the third try. Servers that put unknown senders off want minutes.
+pub const MAIL_RETRY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(600)];
+/// Takings after which a letter is given up: it ends the processes that take it.
+pub const MAIL_TAKEN_MAX: u32 = 10;
+/// How often the outbox is looked at when nobody says that there is something.
+pub const MAIL_LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a handler waits to learn whether its letter was sent.
+pub const MAIL_OUTCOME_WAIT: Duration = Duration::from_millis(2_500);
+/// How often it looks whether another node has sent it.
+pub const MAIL_OUTCOME_LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long letters that are being sent may take when the server ends.
+pub const MAIL_CLOSE: Duration = Duration::from_secs(2);
+/// How often it is counted what waits.
+pub const MAIL_DEPTH_INTERVAL: Duration = Duration::from_secs(15);
+/// How often ends of letters are forgotten.
+pub const MAIL_PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
+
 /// Bytes of rows that the embedded store keeps in memory.
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 /// Bytes reserved for a file of the journal: a file is written and synced without changing its length.
@@ -401,6 +426,8 @@ const _: () = {
     assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_WRITE_TIMEOUT.as_millis());
     assert!(CQL_WRITE_TIMEOUT.as_millis() < CQL_CONDITIONAL_TIMEOUT.as_millis());
     assert!(CQL_CONDITIONAL_TIMEOUT.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
+    assert!(MAIL_RETRY.len() + 1 == MAIL_FAILURES_MAX as usize);
+    assert!(MAIL_OUTCOME_LOOK_AGAIN.as_millis() < MAIL_OUTCOME_WAIT.as_millis());
     assert!(LOG_HEAD_BYTES < LOG_KEPT_BYTES_MAX);
     assert!(BUDGET_WAIT.as_millis() < APPEND_WAIT.as_millis());
     assert!(APPEND_WAIT.as_millis() < REPORTER_TIMEOUT.as_millis());

@@ -39,6 +39,9 @@ pub mod name {
     pub const LIVE_WINDOWS: &str = "runstream_live_windows_total";
     pub const LIVE_RETURNS: &str = "runstream_live_returns_total";
     pub const LIVE_STREAMS: &str = "runstream_live_streams";
+    pub const MAIL_LETTERS: &str = "runstream_mail_letters_total";
+    pub const MAIL_QUEUED: &str = "runstream_mail_queued";
+    pub const MAIL_OLDEST_SECONDS: &str = "runstream_mail_oldest_seconds";
     pub const MAIL_REFUSED: &str = "runstream_mail_refused_total";
     pub const RATE_LIMITED: &str = "runstream_rate_limited_total";
     pub const PROCESS_RESIDENT_BYTES: &str = "process_resident_memory_bytes";
@@ -89,6 +92,9 @@ pub const METRICS: &[(&str, MetricKind, &str)] = {
         (name::LIVE_WINDOWS, Counter, "Live windows encoded, each for all sockets that need it"),
         (name::LIVE_RETURNS, Counter, "Live viewers that came back with a cursor, by {outcome}"),
         (name::LIVE_STREAMS, Gauge, "Open event streams of single runs"),
+        (name::MAIL_LETTERS, Counter, "Letters, by {kind} and {outcome}: sent, failed (tried again), given_up, unsent (no mail server)"),
+        (name::MAIL_QUEUED, Gauge, "Letters that wait to be sent"),
+        (name::MAIL_OLDEST_SECONDS, Gauge, "Age of the oldest letter that waits"),
         (name::MAIL_REFUSED, Counter, "Letters that the full outbox did not take, by {kind}"),
         (name::RATE_LIMITED, Counter, "Requests over a rate tier, by {tier}"),
         (name::PROCESS_RESIDENT_BYTES, Gauge, "Resident memory of the process"),

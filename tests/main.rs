@@ -14,6 +14,7 @@ mod exactly_once;
 mod fuzz;
 mod ingest;
 mod live;
+mod mail;
 mod measure;
 mod memory;
 mod ownership;

@@ -12,6 +12,7 @@ use crate::actors::Engine;
 use crate::clock::{Clock, UnixMs};
 use crate::domain::plan::Plan;
 use crate::domain::seal::Sealer;
+use crate::jobs::mail::Mail;
 use crate::store::contract::Store;
 
 /// What an operator may set of this door.
@@ -43,6 +44,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Seals secrets before they are stored.
     pub sealer: Sealer,
+    /// Writes letters, and says whether they were sent.
+    pub mail: Mail,
     /// This door's settings.
     pub settings: ApiSettings,
     /// Renders `/metrics`.

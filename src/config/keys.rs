@@ -9,6 +9,7 @@ use super::settings::StoreKind;
 use crate::access::Network;
 use crate::domain::plan::Plan;
 use crate::http::headers::{CommonHeaders, HeaderSettings};
+use crate::outbound::mail::{MailTls, Sender};
 use crate::store::scylla::is_keyspace_name;
 use crate::store::scylla::schema::{Replication, Tablets};
 use crate::telemetry::{LogFormat, check_filter};
@@ -25,6 +26,9 @@ const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 const STORES: &[(&str, StoreKind)] = &[("embedded", StoreKind::Embedded), ("scylla", StoreKind::Scylla)];
+
+const MAIL_TLS: &[(&str, MailTls)] =
+    &[("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit), ("none", MailTls::None)];
 
 const TABLETS: &[(&str, Tablets)] = &[("auto", Tablets::Auto), ("on", Tablets::On), ("off", Tablets::Off)];
 
@@ -98,6 +102,17 @@ pub fn keys() -> Vec<Key> {
         key("live.handshakes", count(1..=1_000_000), |s| &mut s.live.handshakes_max),
         key("live.stalled_timeout_s", Seconds(1..=24), |s| &mut s.live.stall.window),
 
+        key("mail.host", Optional(mail_host()), |s| &mut s.mail.host),
+        key("mail.port", count(1..=65_535), |s| &mut s.mail.port),
+        key("mail.tls", Choice(MAIL_TLS), |s| &mut s.mail.tls),
+        key("mail.tls_authorities", Optional(path()), |s| &mut s.mail.tls_authorities),
+        key("mail.user", Optional(word()), |s| &mut s.mail.user),
+        secret_key("mail.password", Optional(MaskedPassword), |s| &mut s.mail.password),
+        key("mail.from", Optional(sender()), |s| &mut s.mail.from),
+        key("mail.from_name", name(), |s| &mut s.mail.from_name),
+        key("mail.dashboard_url", Optional(public_url()), |s| &mut s.mail.dashboard_url),
+        key("mail.timeout_s", Seconds(1..=300), |s| &mut s.mail.timeout),
+
         key("log.filter", log_filter(), |s| &mut s.log.filter),
         key("log.format", Choice(LOG_FORMATS), |s| &mut s.log.format),
     ]
@@ -162,6 +177,33 @@ fn word() -> Text<String> {
     Text {
         what: "a name",
         read: |text| (!text.trim().is_empty()).then(|| text.to_owned()),
+        show: Clone::clone,
+    }
+}
+
+fn mail_host() -> Text<String> {
+    Text {
+        what: "a host name or address without a port",
+        read: |text| {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || ".-_:".contains(letter);
+            let has_port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
+            (!text.is_empty() && !has_port && text.chars().all(plain)).then(|| text.to_owned())
+        },
+        show: Clone::clone,
+    }
+}
+
+fn sender() -> Text<Sender> {
+    Text { what: "one e-mail address", read: |text| text.parse().ok(), show: ToString::to_string }
+}
+
+fn name() -> Text<String> {
+    Text {
+        what: "at most 100 characters on one line",
+        read: |text| {
+            let fits = text.chars().count() <= 100 && !text.contains(char::is_control);
+            fits.then(|| text.trim().to_owned())
+        },
         show: Clone::clone,
     }
 }

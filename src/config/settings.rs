@@ -11,6 +11,7 @@ use crate::http::headers::HeaderSettings;
 use crate::ingest::IngestSettings;
 use crate::limits;
 use crate::live::LiveSettings;
+use crate::outbound::mail::MailSettings;
 use crate::store::scylla::ScyllaSettings;
 use crate::store::scylla::schema::KeyspaceSettings;
 use crate::telemetry::LogSettings;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// The live channel.
     pub live: LiveSettings,
+    /// How mail is sent.
+    pub mail: MailSettings,
     /// What is logged and how.
     pub log: LogSettings,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             ingest: IngestSettings::default(),
             api: ApiSettings::default(),
             live: LiveSettings::default(),
+            mail: MailSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -81,7 +85,7 @@ impl Default for Settings {
 impl Settings {
     /// Values that are each allowed and do not fit together: the key to change, and why.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
+        let mut found = self.mail.contradictions(self.ingest.public_url.is_some());
         if self.connections.head_timeout > self.connections.idle_timeout {
             let why = "must not be longer than connections.idle_timeout_s, which would end it".to_owned();
             found.push(("connections.head_timeout_s", why));

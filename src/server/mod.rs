@@ -11,6 +11,7 @@ mod body;
 mod connection;
 mod data_folder;
 mod dispatch;
+mod mail;
 mod rooms;
 mod socket;
 mod store;
@@ -38,6 +39,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::fs::{Fs, OsFs};
 use crate::http::headers::{CommonHeaders, NotAnOrigin};
+use crate::jobs::mail::Mail;
+use crate::outbound::mail::SmtpSettingsError;
 use crate::store::contract::{Store, StoreError};
 use crate::store::scylla::schema::SchemaError;
 use crate::telemetry;
@@ -80,6 +83,9 @@ pub enum StartError {
     /// Passwords cannot be hashed as configured.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
+    /// The mail server cannot be used as configured.
+    #[error(transparent)]
+    Mail(#[from] SmtpSettingsError),
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -169,6 +175,12 @@ impl RunningServer {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.rooms.engine
+    }
+
+    /// What sends letters, for tests that look behind the doors.
+    #[must_use]
+    pub fn mail(&self) -> &Mail {
+        &self.rooms.mail
     }
 
     /// What is remembered, for tests that look behind the doors.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::data_folder::DataFolder;
-use super::{Seams, StartError, store};
+use super::{Seams, StartError, mail, store};
 use crate::access::{Access, Passwords, Secrets};
 use crate::actors::Engine;
 use crate::actors::feed::Feeds;
@@ -14,6 +14,7 @@ use crate::api::{self, ApiSettings, App, Parts};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ingest::{IngestDoor, IngestSettings};
+use crate::jobs::mail::{Mail, MailJob};
 use crate::limits::OBSERVATIONS_FOLD_INTERVAL;
 use crate::live::Live;
 use crate::store::contract::{Store, StoreResult};
@@ -25,6 +26,8 @@ pub(super) struct Rooms {
     pub(super) engine: Engine,
     pub(super) live: Live,
     pub(super) ingest: IngestDoor,
+    pub(super) mail: Mail,
+    mail_job: MailJob,
     pub(super) api: axum::Router,
     app: App,
     background: Vec<JoinHandle<()>>,
@@ -42,6 +45,7 @@ impl Rooms {
         let clock = Arc::clone(&seams.clock);
         let secrets = Secrets::load_or_create(&folder.path, settings.secrets.clone())?;
         let passwords = Passwords::new(settings.access.passwords)?;
+        let postman = mail::postman(settings)?;
         let store = store::open(settings, seams, folder).await?;
         let access =
             Access::new(Arc::clone(&store) as _, Arc::clone(&clock), &secrets, settings.access.clone());
@@ -61,6 +65,7 @@ impl Rooms {
         let ingest_settings =
             IngestSettings { base_path: settings.server.base_path.clone(), ..settings.ingest.clone() };
         let ingest = IngestDoor::new(engine.clone(), access.clone(), Arc::clone(&clock), ingest_settings);
+        let mail = mail::open(settings, seams, &store, secrets.sealer(), postman);
         let app = App::new(Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -68,6 +73,7 @@ impl Rooms {
             access: access.clone(),
             passwords,
             sealer: secrets.sealer(),
+            mail: mail.clone(),
             settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },
             metrics: Box::new(metrics_of(engine.clone(), ingest.clone())),
             document: super::table::api_document(),
@@ -78,6 +84,8 @@ impl Rooms {
             engine,
             live,
             ingest,
+            mail_job: mail.start(),
+            mail,
             api: api::router(app.clone()),
             app,
             background,
@@ -93,6 +101,7 @@ impl Rooms {
 
     /// Closes everything; the doors let nobody in any more.
     pub(super) async fn close(self) -> StoreResult<()> {
+        self.mail_job.close().await;
         self.engine.drain().await;
         for task in self.background {
             task.abort();
