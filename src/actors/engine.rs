@@ -13,6 +13,7 @@ use super::execution::message::{Applied, Delivered, ExecutionMessage, Progress, 
 use super::feed::{Delivery, Told};
 use super::finish::FinishPipeline;
 use super::housekeeping::{self, Housekeeper};
+use super::organization::give_back;
 use super::organization::message::{Opened, OrgMessage};
 use super::root::{RootActor, RootMessage};
 use crate::clock::Clock;
@@ -95,11 +96,7 @@ impl Engine {
         // Goes to its end even if nobody waits for it any more: a number of the feed hangs on it.
         let taken_back = tokio::spawn(take_back(Arc::clone(&self.deps), execution));
         taken_back.await.unwrap_or(Err(BUSY))?;
-        let organization = self.organization(org);
-        if let Some(actor) = organization.actor.get() {
-            // Without an actor nothing is counted, and the next one counts what is stored.
-            let _gone = actor.cast(OrgMessage::GiveBack { counted_ms });
-        }
+        give_back(&self.deps, org, counted_ms).await;
         Ok(())
     }
 

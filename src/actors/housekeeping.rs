@@ -50,7 +50,7 @@ struct Due {
 
 /// Something that was under way has ended.
 enum Done {
-    /// The finish pipeline of a run.
+    /// The finish pipeline of a run, or the recount of a day.
     Finished,
     /// A folding; `Some` if it failed and is to be tried again.
     Folded(Option<Due>),
@@ -74,6 +74,7 @@ pub(super) async fn start(
         under_way: JoinSet::new(),
         folding: 0,
         next_sweep_ms: 0,
+        next_recount_ms: next_recount(engine.deps.clock.now_ms()),
     };
     let task = tokio::spawn(keeping.run(inbox, stopped));
     *engine.housekeeper.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
@@ -87,6 +88,7 @@ struct Keeping {
     under_way: JoinSet<Done>,
     folding: usize,
     next_sweep_ms: UnixMs,
+    next_recount_ms: UnixMs,
 }
 
 impl Keeping {
@@ -129,6 +131,14 @@ impl Keeping {
             let interval_ms = millis(self.engine.deps.settings.orphan_sweep_interval);
             self.next_sweep_ms = now_ms.saturating_add(interval_ms);
             self.engine.sweep(now_ms).await;
+        }
+        if now_ms >= self.next_recount_ms {
+            self.next_recount_ms = next_recount(now_ms);
+            let engine = self.engine.clone();
+            self.under_way.spawn(async move {
+                engine.recount_storage().await;
+                Done::Finished
+            });
         }
     }
 
@@ -212,6 +222,24 @@ impl Engine {
         }
     }
 
+    /// Counts anew the bytes that each organization keeps. Runs by itself every night; safe to repeat, and a process that
+    /// ends meanwhile leaves the rest to the next night.
+    pub async fn recount_storage(&self) {
+        let store = &self.deps.store;
+        let organizations = store.organization_ids().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "organizations could not be looked for");
+            Vec::new()
+        });
+        for org in organizations {
+            if *self.housekeeper.stopped.borrow() {
+                return;
+            }
+            if let Err(error) = store.recount_storage(org).await {
+                tracing::warn!(org.id = %org, %error, "bytes kept could not be counted");
+            }
+        }
+    }
+
     /// Forgets everything that has an end and has reached it; returns how many records.
     async fn purge(&self, now_ms: UnixMs) -> Result<u64, EngineError> {
         let store = &self.deps.store;
@@ -237,6 +265,31 @@ async fn unsettled(deps: &Deps) -> Result<Vec<OpenRun>, EngineError> {
     Ok(deps.store.unsettled_runs().await?)
 }
 
+/// The next moment after `now_ms` at which bytes are counted anew.
+const fn next_recount(now_ms: UnixMs) -> UnixMs {
+    const DAY_MS: UnixMs = 24 * 3_600 * 1_000;
+    const AT_MS: UnixMs = limits::STORAGE_RECOUNT.as_secs().cast_signed() * 1_000;
+    let days = now_ms.saturating_sub(AT_MS).div_euclid(DAY_MS).saturating_add(1);
+    days.saturating_mul(DAY_MS).saturating_add(AT_MS)
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_recount;
+
+    #[test]
+    fn bytes_are_counted_at_two_in_the_morning() {
+        let ms = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        for (now, next) in [
+            ("2026-03-20T01:59:59.999Z", "2026-03-20T02:00:00Z"),
+            ("2026-03-20T02:00:00Z", "2026-03-21T02:00:00Z"),
+            ("2026-03-20T23:59:59Z", "2026-03-21T02:00:00Z"),
+        ] {
+            assert_eq!(next_recount(ms(now)), ms(next), "{now}");
+        }
+    }
 }

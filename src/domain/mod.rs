@@ -12,6 +12,7 @@ pub mod id;
 pub mod mail;
 pub mod member;
 pub mod number;
+pub mod organization;
 pub mod password;
 pub mod plan;
 pub mod project;

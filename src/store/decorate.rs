@@ -22,6 +22,7 @@ macro_rules! decorate_store {
             use $crate::domain::id::*;
             use $crate::domain::mail::*;
             use $crate::domain::member::MemberChange;
+            use $crate::domain::organization::{Author, OrgChange, OrgState};
             use $crate::domain::project::*;
             use $crate::domain::result::TestResult;
             use $crate::domain::segment::{Position, Segment};
@@ -59,6 +60,16 @@ macro_rules! decorate_store {
                 is_token_revoked(token: &str) -> bool;
                 purge_revocations(now_ms: UnixMs) -> u64;
             }
+            $crate::decorate_store! { @trait $decorator Organizations {}
+                organization_state(org: OrgId) -> Option<OrgState>;
+                change_organization(org: OrgId, change: OrgChange, author: Author) -> Option<OrgState>;
+                project_count(org: OrgId) -> u64;
+                organization_ids() -> Vec<OrgId>;
+                take_run_place(org: OrgId, period_ms: UnixMs, max: u64, at_least: u64, now_ms: UnixMs) -> ();
+                give_run_place_back(org: OrgId, period_ms: UnixMs, now_ms: UnixMs) -> ();
+                correct_run_places(org: OrgId, period_ms: UnixMs, started: u64, idle_since_ms: UnixMs) -> bool;
+                audit_log(org: OrgId, filter: &AuditFilter, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
+            }
             $crate::decorate_store! { @trait $decorator Projects {}
                 create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
                 project(org: OrgId, project: ProjectId) -> Option<Project>;
@@ -91,6 +102,7 @@ macro_rules! decorate_store {
                 executions(org: OrgId, filter: &ExecutionFilter, limit: usize, offset: usize) -> ExecutionPage;
                 count_runs(org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> u64;
                 storage_used(org: OrgId) -> u64;
+                recount_storage(org: OrgId) -> u64;
                 session(session: SessionId) -> Option<Session>;
                 cycle_of(org: OrgId, execution: ExecutionId) -> Option<Cycle>;
                 text(org: OrgId, execution: ExecutionId, from: u64, limit: u64) -> Option<TextPage>;

@@ -9,6 +9,8 @@ mod fold;
 mod letters;
 pub mod lsm;
 pub mod observed;
+mod places;
 pub mod record;
 pub mod scylla;
 mod tries;
+pub mod usage;

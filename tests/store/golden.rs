@@ -6,8 +6,12 @@ use std::fmt::Debug;
 use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
 use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId};
 use runstream::domain::mail::{Letter, LetterEnd, LetterKind, SealedContent, WaitingLetter};
+use runstream::domain::organization::{
+    AiConfig, AiFeature, Integrations, NotifiedStatus, OrgSettings, OrgState, place,
+};
 use runstream::domain::project::Project;
 use runstream::domain::role::{AccountStatus, Role};
+use runstream::domain::seal::{Sealed, Sealer, SealingKey};
 use runstream::store::record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,6 +88,45 @@ fn audit_entries() {
         timestamp_ms: 1_774_000_000_123,
     };
     check("audit_entry", &entry);
+}
+
+/// The values in it are sealed with a random nonce, so it is the other way round: what is read is written again.
+#[test]
+fn organization_settings() {
+    let path = format!("{}/tests/golden/organization_settings.v1.hex", env!("CARGO_MANIFEST_DIR"));
+    let golden = std::fs::read_to_string(&path).unwrap();
+    let (pairs, _) = golden.trim().as_bytes().as_chunks::<2>();
+    let bytes: Vec<_> =
+        pairs.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    let settings: OrgSettings = record::decode(&bytes).unwrap();
+    assert_eq!(record::encode(&settings).unwrap(), bytes, "what is written: {path}");
+
+    let sealer = Sealer::new(SealingKey::from_secret(&[7; 32]), Vec::new());
+    let org = OrgId::from_bytes(*b"organization");
+    let holds = |sealed: &Option<Sealed>, place: &str| {
+        sealer.open(org, place, sealed.as_ref().unwrap()).unwrap().matches(place)
+    };
+    assert!(
+        holds(&settings.slack.url, place::SLACK_URL) && holds(&settings.ms_teams.url, place::MS_TEAMS_URL)
+    );
+    assert!(holds(&settings.outbound_url, place::OUTBOUND_URL));
+    assert!(holds(&settings.outbound_secret, place::OUTBOUND_SECRET));
+    assert!(holds(&settings.webhook_secret, place::WEBHOOK_SECRET));
+    assert_eq!(settings.slack.events(), [NotifiedStatus::Passed, NotifiedStatus::Unstable]);
+    assert_eq!(settings.ms_teams.events(), []);
+    assert!(settings.test_cases_enabled && !settings.test_cycles_enabled);
+    assert_eq!((settings.integrations, settings.ai.clone()), (Integrations::default(), AiConfig::default()));
+    let organization = Organization {
+        id: org,
+        name: "Pinewood Labs".into(),
+        slug: "pinewood-labs".into(),
+        ai_analysis_enabled: false,
+        created_ms: 1,
+        updated_ms: 1,
+    };
+    let state = OrgState { organization, settings };
+    let on: Vec<_> = AiFeature::ALL.into_iter().filter(|feature| state.has(*feature)).collect();
+    assert_eq!(on, [AiFeature::FlakinessDetective, AiFeature::AutomationPlanner]);
 }
 
 #[test]

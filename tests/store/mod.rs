@@ -8,6 +8,7 @@ mod feed;
 mod golden;
 mod keys;
 mod logins;
+mod organizations;
 mod outbox;
 mod people;
 mod projects;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
-use runstream::store::contract::{Accounts, Executions, FeedLog, Outbox, People, Projects, Tokens};
+use runstream::store::contract::{
+    Accounts, Executions, FeedLog, Organizations, Outbox, People, Projects, Tokens,
+};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
 use runstream::store::scylla::{Cold, Cql};
@@ -33,8 +36,8 @@ use runstream::store::scylla::{Cold, Cql};
 use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
-pub(crate) trait ColdStore: Accounts + People + Tokens + Projects + Outbox {}
-impl<T: Accounts + People + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
+pub(crate) trait ColdStore: Accounts + Organizations + People + Tokens + Projects + Outbox {}
+impl<T: Accounts + Organizations + People + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
 
 /// What the suite needs of a store.
 pub(crate) trait Store: ColdStore + Executions + FeedLog {}

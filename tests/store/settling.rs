@@ -89,6 +89,8 @@ async fn storage_counts_settled_text_and_results_once(store: &dyn RunStore) {
     );
     store.settle(org, reporter.id()).await.unwrap();
     assert_eq!(store.storage_used(org).await, Ok(used));
+    assert_eq!(store.recount_storage(org).await, Ok(used));
+    assert_eq!(store.storage_used(org).await, Ok(used));
 }
 
 async fn readers_see_the_same_while_it_settles(store: &dyn RunStore) {

@@ -17,6 +17,8 @@ use crate::domain::id::{ExecutionId, OrgId, UserId};
 use crate::domain::plan::UNLIMITED;
 use crate::domain::setup::SetupRequest;
 use crate::domain::usage::Period;
+use crate::limits::RUN_PLACE_PATIENCE;
+use crate::store::contract::{Conflict, StoreError, StoreResult};
 
 /// The behaviour; the state is [`OrgState`].
 pub(in crate::actors) struct OrgActor;
@@ -32,13 +34,8 @@ pub(in crate::actors) struct OrgState {
     deps: Arc<Deps>,
     org: OrgId,
     runs: HashMap<ActorId, (ExecutionId, ActorRef<ExecutionMessage>)>,
-    /// Runs started in the current period, once they were counted.
-    started: Option<Started>,
-}
-
-struct Started {
-    period: Period,
-    runs: u64,
+    /// The period whose stored runs this actor has counted.
+    counted: Option<Period>,
 }
 
 impl Actor for OrgActor {
@@ -51,7 +48,7 @@ impl Actor for OrgActor {
         _me: ActorRef<OrgMessage>,
         args: OrgArgs,
     ) -> Result<OrgState, ActorProcessingErr> {
-        Ok(OrgState { deps: args.deps, org: args.org, runs: HashMap::new(), started: None })
+        Ok(OrgState { deps: args.deps, org: args.org, runs: HashMap::new(), counted: None })
     }
 
     async fn handle(
@@ -61,8 +58,7 @@ impl Actor for OrgActor {
         state: &mut OrgState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            OrgMessage::SetUp { user, request, reply } => state.set_up(&me, user, request, reply).await,
-            OrgMessage::GiveBack { counted_ms } => state.give_back(counted_ms),
+            OrgMessage::SetUp { user, request, reply } => state.set_up(user, request, reply).await,
             OrgMessage::Wake { execution, reply } => {
                 let actor = state.wake(&me, execution).await?;
                 // Whoever asked has given up if this cannot be sent.
@@ -96,67 +92,59 @@ impl Actor for OrgActor {
 }
 
 impl OrgState {
-    /// Checks the limits and opens the run. The run is counted before it is stored; storing goes on in a task, so that
-    /// setups of one organization share syncs.
-    async fn set_up(
-        &mut self,
-        me: &ActorRef<OrgMessage>,
-        user: UserId,
-        request: Box<SetupRequest>,
-        reply: Reply<Opened>,
-    ) {
+    /// Checks the limits and opens the run. The run has taken its place before it is stored; storing goes on in a task, so
+    /// that setups of one organization share syncs.
+    async fn set_up(&mut self, user: UserId, request: Box<SetupRequest>, reply: Reply<Opened>) {
         let now_ms = self.deps.clock.now_ms();
-        if let Err(error) = self.count_run(now_ms).await {
+        if let Err(error) = self.check_limits(now_ms).await {
             let _gone = reply.send(Err(error));
             return;
         }
-        let (deps, org, me) = (Arc::clone(&self.deps), self.org, me.clone());
+        let (deps, org) = (Arc::clone(&self.deps), self.org);
         tokio::spawn(async move {
             let result = open_run(&deps, org, user, *request, now_ms).await;
-            if result.is_err() {
-                // The actor keeps no count if it is gone.
-                let _gone = me.cast(OrgMessage::GiveBack { counted_ms: now_ms });
+            // After `Busy` nobody knows whether the run is stored: its place is looked for when places run out.
+            if !matches!(result, Ok(_) | Err(EngineError::Busy { .. })) {
+                give_back(&deps, org, now_ms).await;
             }
             let _gone = reply.send(result);
         });
     }
 
-    async fn count_run(&mut self, now_ms: UnixMs) -> Result<(), EngineError> {
+    async fn check_limits(&mut self, now_ms: UnixMs) -> Result<(), EngineError> {
         let limits = self.deps.settings.plan.limits();
         let stored = self.deps.store.storage_used(self.org).await?;
-        if limits.max_test_runs < UNLIMITED {
-            let started = self.started(now_ms).await?;
-            if started.runs >= limits.max_test_runs {
-                return Err(limit(LimitedResource::TestRuns, started.runs, limits.max_test_runs));
-            }
-            started.runs += 1;
-        }
+        self.take_place(limits.max_test_runs, now_ms).await?;
         if stored >= limits.max_storage_bytes {
-            self.give_back(now_ms);
+            give_back(&self.deps, self.org, now_ms).await;
             return Err(limit(LimitedResource::Storage, stored, limits.max_storage_bytes));
         }
         Ok(())
     }
 
-    async fn started(&mut self, now_ms: UnixMs) -> Result<&mut Started, EngineError> {
-        let period = Period::at(now_ms);
-        let current = self.started.take().filter(|started| started.period == period);
-        let started = match current {
-            Some(started) => started,
-            None => Started {
-                period,
-                runs: self.deps.store.count_runs(self.org, period.start_ms, period.next_ms).await?,
-            },
-        };
-        Ok(self.started.insert(started))
-    }
-
-    fn give_back(&mut self, counted_ms: UnixMs) {
-        if let Some(started) = &mut self.started
-            && started.period == Period::at(counted_ms)
-        {
-            started.runs = started.runs.saturating_sub(1);
+    /// Takes one of the `max` places that the plan gives, if it gives a number.
+    async fn take_place(&mut self, max: u64, now_ms: UnixMs) -> Result<(), EngineError> {
+        if max == UNLIMITED {
+            return Ok(());
         }
+        let (store, org, period) = (&self.deps.store, self.org, Period::at(now_ms));
+        let count = || store.count_runs(org, period.start_ms, period.next_ms);
+        let take = |at_least| store.take_run_place(org, period.start_ms, max, at_least, now_ms);
+        // Runs of a time without limits have taken no places.
+        let at_least = if self.counted == Some(period) { 0 } else { count().await? };
+        if is_taken(take(at_least).await)? {
+            self.counted = Some(period);
+            return Ok(());
+        }
+        // A place may be taken for a run that never came to be: who took it has had its time.
+        let patience_ms = i64::try_from(RUN_PLACE_PATIENCE.as_millis()).unwrap_or(i64::MAX);
+        let started = count().await?;
+        let idle_since_ms = now_ms.saturating_sub(patience_ms);
+        let corrected = store.correct_run_places(org, period.start_ms, started, idle_since_ms).await?;
+        if corrected && is_taken(take(0).await)? {
+            return Ok(());
+        }
+        Err(limit(LimitedResource::TestRuns, started.max(max), max))
     }
 
     async fn wake(
@@ -191,6 +179,26 @@ impl OrgState {
             });
             me.stop(None);
         }
+    }
+}
+
+/// Whether a place was taken; `false` if there is none.
+fn is_taken(taken: StoreResult<()>) -> StoreResult<bool> {
+    match taken {
+        Ok(()) => Ok(true),
+        Err(StoreError::Conflict(Conflict::RunLimit)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the place of a run back that was to start at `counted_ms`.
+pub(in crate::actors) async fn give_back(deps: &Deps, org: OrgId, counted_ms: UnixMs) {
+    if deps.settings.plan.limits().max_test_runs == UNLIMITED {
+        return;
+    }
+    let period = Period::at(counted_ms);
+    if let Err(error) = deps.store.give_run_place_back(org, period.start_ms, deps.clock.now_ms()).await {
+        tracing::warn!(org.id = %org, %error, "a run's place stays taken until it is looked for");
     }
 }
 

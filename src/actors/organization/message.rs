@@ -4,7 +4,6 @@ use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use crate::actors::execution::message::{ExecutionMessage, Reply};
-use crate::clock::UnixMs;
 use crate::domain::id::{CycleId, ExecutionId, SessionId, TaskId, UserId};
 use crate::domain::setup::SetupRequest;
 
@@ -31,11 +30,6 @@ pub(in crate::actors) enum OrgMessage {
         request: Box<SetupRequest>,
         /// Where the answer goes.
         reply: Reply<Opened>,
-    },
-    /// A run that was counted at `counted_ms` (Unix milliseconds) did not come to be, or was taken back.
-    GiveBack {
-        /// When it was counted.
-        counted_ms: UnixMs,
     },
     /// Hand out the actor of a run; start it if it is not in memory.
     Wake {

@@ -6,4 +6,4 @@ mod actor;
 pub(in crate::actors) mod message;
 mod setup;
 
-pub(in crate::actors) use actor::{OrgActor, OrgArgs};
+pub(in crate::actors) use actor::{OrgActor, OrgArgs, give_back};

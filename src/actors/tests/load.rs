@@ -6,7 +6,11 @@ use super::harness::Rig;
 use crate::actors::bucket::Quota;
 use crate::actors::buckets::{BucketKey, IngestTier};
 use crate::actors::{EngineError, EngineSettings, LimitedResource, PlanLimitHit};
+use crate::clock::Clock;
+use crate::domain::id::ProjectId;
 use crate::domain::plan::Plan;
+use crate::domain::setup::SetupRequest;
+use crate::domain::usage::Period;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_arrive_while_an_append_is_in_flight_share_the_next() {
@@ -135,4 +139,36 @@ async fn idle_runs_and_organizations_leave_memory_and_come_back() {
     assert_eq!(rig.text(&run).await, "one\ntwo\n");
     let completeness = rig.engine.completeness(rig.org, run.execution).await.unwrap().unwrap();
     assert_eq!(completeness.batches_refused_tier, 1, "what was refused outlives the actor");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_was_taken_for_nothing_is_found_when_places_run_out() {
+    let rig = Rig::with(EngineSettings { plan: Plan::Free, ..EngineSettings::default() }).await;
+    rig.open().await;
+    let period = Period::at(rig.clock.now_ms());
+    // As a process does that ends between taking a place and storing its run.
+    for _ in 0..49 {
+        rig.store.take_run_place(rig.org, period.start_ms, 50, 0, rig.clock.now_ms()).await.unwrap();
+    }
+    let refused = || async { rig.engine.set_up(rig.org, rig.user, rig.setup()).await };
+    let hit = PlanLimitHit { resource: LimitedResource::TestRuns, used: 50, limit: 50 };
+    assert_eq!(refused().await.unwrap_err(), EngineError::Limit(hit), "it may still come to be");
+    rig.clock.advance(Duration::from_secs(61));
+    for _ in 0..49 {
+        rig.open().await;
+    }
+    assert_eq!(refused().await.unwrap_err(), EngineError::Limit(hit));
+    rig.clock.advance(Duration::from_secs(61));
+    assert_eq!(refused().await.unwrap_err(), EngineError::Limit(hit), "all of them are runs now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setup_that_is_refused_gives_its_place_back() {
+    let rig = Rig::with(EngineSettings { plan: Plan::Free, ..EngineSettings::default() }).await;
+    for _ in 0..60 {
+        let request = SetupRequest { project: ProjectId::generate(1), ..rig.setup() };
+        let refused = rig.engine.set_up(rig.org, rig.user, request).await;
+        assert_eq!(refused.unwrap_err(), EngineError::ProjectNotFound);
+    }
+    rig.open().await;
 }

@@ -231,8 +231,12 @@ pub trait Executions: Send + Sync + 'static {
     async fn count_runs(&self, org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> StoreResult<u64>;
 
     /// Bytes kept for the organization's settled runs: their log text and their results, as counted when they were
-    /// settled.
+    /// settled. A counter that is kept, not a sum that is made at each call.
     async fn storage_used(&self, org: OrgId) -> StoreResult<u64>;
+
+    /// Counts what [`Executions::storage_used`] tells anew, run by run, and corrects it; the bytes. For once a day: a crash
+    /// between settling a run and counting it leaves a counter behind.
+    async fn recount_storage(&self, org: OrgId) -> StoreResult<u64>;
 
     /// The session, running or archived, or `None`. `expires_ms` of a running one is that of its setup.
     async fn session(&self, session: SessionId) -> StoreResult<Option<Session>>;

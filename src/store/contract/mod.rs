@@ -10,6 +10,7 @@
 mod accounts;
 mod executions;
 mod feed;
+mod organizations;
 mod outbox;
 mod people;
 mod projects;
@@ -21,6 +22,7 @@ pub use executions::{
     Submitted, TextPage,
 };
 pub use feed::{FeedLog, FeedRow};
+pub use organizations::{AuditFilter, Organizations};
 pub use outbox::{Outbox, Posting};
 pub use people::People;
 pub use projects::Projects;
@@ -61,6 +63,9 @@ pub enum Conflict {
     /// The organization has as many projects as allowed.
     #[error("project limit reached")]
     ProjectLimit,
+    /// The organization has started as many runs in the period as allowed.
+    #[error("run limit reached")]
+    RunLimit,
     /// The owner has as many keys as allowed.
     #[error("key limit reached")]
     KeyLimit,
@@ -82,7 +87,7 @@ impl<T: Accounts + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Credentials + People + Projects + Outbox + Executions + FeedLog {
+pub trait Store: Credentials + Organizations + People + Projects + Outbox + Executions + FeedLog {
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

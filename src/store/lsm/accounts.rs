@@ -15,7 +15,7 @@ use crate::store::lsm::db::Db;
 use crate::store::tries::Bounds;
 
 /// `org`.
-const ORGANIZATIONS: Table<Organization> = Table::named("organizations");
+pub(super) const ORGANIZATIONS: Table<Organization> = Table::named("organizations");
 /// `slug`.
 const ORGANIZATIONS_BY_SLUG: Table<()> = Table::named("organizations_by_slug");
 /// `user`.

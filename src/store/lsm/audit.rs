@@ -8,7 +8,7 @@ use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
 use crate::domain::id::OrgId;
 use crate::limits::ROWS_PER_CALL_MAX;
-use crate::store::contract::StoreResult;
+use crate::store::contract::{AuditFilter, StoreResult};
 
 /// `org timestamp_ms entry`.
 const AUDIT: Table<AuditEntry> = Table::named("audit");
@@ -39,6 +39,37 @@ pub(super) fn page(db: &Db, org: OrgId, limit: usize, offset: usize) -> StoreRes
     let newest = AUDIT.records(db, &view, &org_key(org))?.rev();
     let page = newest.skip(offset).take(limit.min(ROWS_PER_CALL_MAX)).collect::<StoreResult<_>>()?;
     Ok((page, total))
+}
+
+/// As [`page`], of the entries that `filter` lets through. All of its time are read, one after the other.
+pub(super) fn filtered(
+    db: &Db,
+    org: OrgId,
+    filter: &AuditFilter,
+    limit: usize,
+    offset: usize,
+) -> StoreResult<(Vec<AuditEntry>, u64)> {
+    if filter.is_open() {
+        return page(db, org, limit, offset);
+    }
+    let (from_ms, to_ms) = (filter.from_ms.unwrap_or(UnixMs::MIN), filter.to_ms.unwrap_or(UnixMs::MAX));
+    let (mut entries, mut total) = (Vec::new(), 0_u64);
+    if from_ms <= to_ms {
+        let view = db.inner().read_tx();
+        // Ids come after the moment: nothing of the last moment is beyond this.
+        let last = org_key(org).moment(to_ms).id(&[0xff; 13]);
+        for entry in AUDIT.range(db, &view, &org_key(org).moment(from_ms), &last)?.rev() {
+            let entry = entry?;
+            if !filter.matches(&entry) {
+                continue;
+            }
+            if total >= offset as u64 && entries.len() < limit.min(ROWS_PER_CALL_MAX) {
+                entries.push(entry);
+            }
+            total += 1;
+        }
+    }
+    Ok((entries, total))
 }
 
 /// Forgets up to `limit` entries older than `before_ms`.

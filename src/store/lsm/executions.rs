@@ -93,6 +93,10 @@ impl Executions for LsmStore {
         self.runs.storage_used(org).await
     }
 
+    async fn recount_storage(&self, org: OrgId) -> StoreResult<u64> {
+        self.runs.recount_storage(org).await
+    }
+
     async fn session(&self, session: SessionId) -> StoreResult<Option<Session>> {
         self.runs.session(session).await
     }

@@ -10,6 +10,7 @@ mod executions;
 mod feed;
 mod journal;
 mod logins;
+mod organizations;
 mod outbox;
 mod people;
 mod projects;

@@ -20,7 +20,7 @@ const PROJECTS_BY_AGE: Table<ProjectId> = Table::named("projects_by_age");
 /// `org slug` → the project's id.
 const PROJECTS_BY_SLUG: Table<ProjectId> = Table::named("projects_by_slug");
 /// `org` → how many projects it has.
-const PROJECT_COUNTS: Table<u64> = Table::named("project_counts");
+pub(super) const PROJECT_COUNTS: Table<u64> = Table::named("project_counts");
 /// `org project group test` → the test. Filled by the quarantine endpoints when they come.
 const QUARANTINED: Table<String> = Table::named("quarantined_tests");
 

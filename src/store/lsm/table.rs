@@ -103,6 +103,18 @@ impl<R: Serialize + DeserializeOwned + 'static> Table<R> {
         Ok(Box::new(rows.map(|row| Ok(row.key().map_err(store_error)?.to_vec()))))
     }
 
+    /// The records from the key `first` up to `last`, both included, in order; the caller bounds how many it takes.
+    pub(super) fn range(
+        &self,
+        db: &Db,
+        view: &impl Readable,
+        first: &Key,
+        last: &Key,
+    ) -> StoreResult<Rows<R>> {
+        let rows = view.range(db.keyspace(self.keyspace)?, first.0.clone()..=last.0.clone());
+        Ok(Box::new(rows.map(|row| record::decode(&row.value().map_err(store_error)?))))
+    }
+
     /// The records whose keys begin with `prefix`, in order; the caller bounds how many it takes.
     pub(super) fn records(&self, db: &Db, view: &impl Readable, prefix: &Key) -> StoreResult<Rows<R>> {
         let rows = view.prefix(db.keyspace(self.keyspace)?, prefix);

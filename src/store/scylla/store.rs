@@ -14,12 +14,14 @@ use crate::domain::execution::{Cycle, Execution, Session};
 use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
 use crate::domain::member::MemberChange;
+use crate::domain::organization::{Author, OrgChange, OrgState};
 use crate::domain::project::Project;
 use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::store::contract::{
-    Accounts, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, LoginGate, OpenRun,
-    OpenedRun, Outbox, People, Posting, Projects, RunState, Store, StoreResult, TextPage, Tokens,
+    Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow,
+    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, People, Posting, Projects, RunState, Store,
+    StoreResult, TextPage, Tokens,
 };
 
 /// The distributed store.
@@ -57,7 +59,10 @@ impl Store for ScyllaStore {
 
 /// Passes the methods of a trait on to the part that keeps its nouns.
 macro_rules! pass_on {
-    ($noun:ident to $part:ident; $($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($noun:ident to $part:ident; $($rows:tt)*) => {
+        pass_on! { $noun to $part {} $($rows)* }
+    };
+    ($noun:ident to $part:ident { $($own:tt)* } $($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl $noun for ScyllaStore {
             $(
@@ -65,6 +70,8 @@ macro_rules! pass_on {
                     self.$part.$method($($argument),*).await
                 }
             )*
+
+            $($own)*
         }
     };
 }
@@ -108,6 +115,18 @@ pass_on! { Tokens to cold;
 }
 
 #[rustfmt::skip]
+pass_on! { Organizations to cold;
+    organization_state(org: OrgId) -> Option<OrgState>;
+    change_organization(org: OrgId, change: OrgChange, author: Author) -> Option<OrgState>;
+    project_count(org: OrgId) -> u64;
+    organization_ids() -> Vec<OrgId>;
+    take_run_place(org: OrgId, period_ms: UnixMs, max: u64, at_least: u64, now_ms: UnixMs) -> ();
+    give_run_place_back(org: OrgId, period_ms: UnixMs, now_ms: UnixMs) -> ();
+    correct_run_places(org: OrgId, period_ms: UnixMs, started: u64, idle_since_ms: UnixMs) -> bool;
+    audit_log(org: OrgId, filter: &AuditFilter, limit: usize, offset: usize) -> (Vec<AuditEntry>, u64);
+}
+
+#[rustfmt::skip]
 pass_on! { Projects to cold;
     create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
     project(org: OrgId, project: ProjectId) -> Option<Project>;
@@ -128,13 +147,32 @@ pass_on! { Outbox to cold;
 }
 
 #[rustfmt::skip]
-pass_on! { Executions to runs;
+pass_on! { Executions to runs {
+    async fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
+        if let Some(bytes) = self.runs.settle_counted(org, execution).await?
+            && let Err(error) = self.cold.add_stored_bytes(org, bytes).await
+        {
+            tracing::warn!(org.id = %org, bytes, %error, "a settled run's bytes are counted with the next recount only");
+        }
+        Ok(())
+    }
+
+    async fn storage_used(&self, org: OrgId) -> StoreResult<u64> {
+        match self.cold.stored_bytes(org).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.recount_storage(org).await,
+        }
+    }
+
+    async fn recount_storage(&self, org: OrgId) -> StoreResult<u64> {
+        self.cold.recount_stored_bytes(org, || self.runs.recount_storage(org)).await
+    }
+}
     open_run(opened: OpenedRun) -> ();
     abandon_run(org: OrgId, execution: ExecutionId, feed_seq: u64) -> bool;
     claim(org: OrgId, execution: ExecutionId) -> Option<u32>;
     append(segment: &Segment) -> ();
     close_run(closed: ClosedRun) -> bool;
-    settle(org: OrgId, execution: ExecutionId) -> ();
     unsettled_runs() -> Vec<OpenRun>;
     run_state(org: OrgId, execution: ExecutionId) -> Option<RunState>;
     segments(org: OrgId, execution: ExecutionId, after: (u32, u64), limit_bytes: usize) -> Vec<Segment>;
@@ -143,7 +181,6 @@ pass_on! { Executions to runs;
     execution_by_task(org: OrgId, task: &TaskId) -> Option<Execution>;
     executions(org: OrgId, filter: &ExecutionFilter, limit: usize, offset: usize) -> ExecutionPage;
     count_runs(org: OrgId, from_ms: UnixMs, to_ms: UnixMs) -> u64;
-    storage_used(org: OrgId) -> u64;
     session(session: SessionId) -> Option<Session>;
     cycle_of(org: OrgId, execution: ExecutionId) -> Option<Cycle>;
     text(org: OrgId, execution: ExecutionId, from: u64, limit: u64) -> Option<TextPage>;

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use runstream::actors::feed::{Delivery, Window};
 use runstream::actors::finish::FinishPipeline;
-use runstream::actors::{Applied, Delivered, Engine, EngineError, EngineSettings, Opened};
+use runstream::actors::{
+    Applied, Delivered, Engine, EngineError, EngineSettings, LimitedResource, Opened, PlanLimitHit,
+};
 use runstream::clock::{Clock, SystemClock};
 use runstream::domain::batch::{Batch, BatchNumber, Item, Receipt};
 use runstream::domain::execution::Summary;
 use runstream::domain::id::{OrgId, ProjectId, UserId};
+use runstream::domain::plan::Plan;
 use runstream::domain::setup::SetupRequest;
 use runstream::domain::teardown::TeardownRequest;
 use runstream::store::contract::Store as _;
@@ -42,12 +45,15 @@ struct Node {
 
 impl Node {
     async fn start(settings: &ScyllaSettings, runs: RunSettings) -> Self {
+        Self::start_with(settings, runs, EngineSettings::default()).await
+    }
+
+    async fn start_with(settings: &ScyllaSettings, runs: RunSettings, engine: EngineSettings) -> Self {
         let cql = Cql::connect(settings, Arc::new(SystemClock)).await.unwrap();
         let store = Arc::new(ScyllaStore::open(Arc::new(cql), runs).await.unwrap());
         let shared = Arc::clone(&store) as Arc<dyn runstream::store::contract::Store>;
         let (clock, pipeline) = (Arc::new(SystemClock), FinishPipeline::default());
-        let settings = EngineSettings::default();
-        let engine = Engine::start(shared, clock, Arc::new(Nobody), pipeline, settings).await.unwrap();
+        let engine = Engine::start(shared, clock, Arc::new(Nobody), pipeline, engine).await.unwrap();
         Self { engine, store }
     }
 
@@ -159,11 +165,44 @@ async fn two_engines_on_one_keyspace_lose_and_double_nothing() {
     two.stop().await;
 
     let three = Node::start(&keyspace.0, patient()).await;
+    assert_eq!(three.store.storage_used(org).await, Ok(0), "counted from here on");
     three.store.settle(org, run.execution).await.unwrap();
+    let used = three.store.storage_used(org).await.unwrap();
+    assert!(used >= lines(20).len() as u64, "{used}");
+    assert_eq!(three.store.recount_storage(org).await, Ok(used), "added once");
+    three.store.settle(org, run.execution).await.unwrap();
+    assert_eq!(three.store.storage_used(org).await, Ok(used));
     assert_eq!(three.text(org, &run).await, lines(20));
     let execution = three.store.execution(org, run.execution).await.unwrap().unwrap();
     assert_eq!(execution.completeness.unwrap().batches_stored, 20);
     three.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn two_engines_open_exactly_as_many_runs_as_the_plan_has() {
+    let keyspace = cql::keyspace().await;
+    let plan = || EngineSettings { plan: Plan::Free, ..EngineSettings::default() };
+    let one = Node::start_with(&keyspace.0, patient(), plan()).await;
+    let two = Node::start_with(&keyspace.0, patient(), plan()).await;
+    let (org, user, project) = people(&one, "pinewood").await;
+    let openings = (0..60).map(|number| {
+        let engine = if number % 2 == 0 { one.engine.clone() } else { two.engine.clone() };
+        async move { engine.set_up(org, user, setup(project)).await }
+    });
+    let outcomes = futures_util::future::join_all(openings).await;
+    let opened: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+    let hit = PlanLimitHit { resource: LimitedResource::TestRuns, used: 50, limit: 50 };
+    let refused = outcomes.iter().filter(|outcome| **outcome == Err(EngineError::Limit(hit))).count();
+    assert_eq!((opened.len(), refused), (50, 10), "{outcomes:?}");
+    assert_eq!(one.store.count_runs(org, 0, i64::MAX).await, Ok(50));
+    let (first, owner) =
+        if outcomes[0].is_ok() { (outcomes[0].as_ref(), &one) } else { (outcomes[1].as_ref(), &two) };
+    owner.engine.abandon(org, first.unwrap()).await.unwrap();
+    two.engine.set_up(org, user, setup(project)).await.unwrap();
+    assert_eq!(one.engine.set_up(org, user, setup(project)).await.unwrap_err(), EngineError::Limit(hit));
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

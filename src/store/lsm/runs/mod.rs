@@ -282,6 +282,10 @@ impl Executions for RunStore {
         self.blocking(move |core| core.storage.of(core.rows.as_ref(), org)).await
     }
 
+    async fn recount_storage(&self, org: OrgId) -> StoreResult<u64> {
+        self.blocking(move |core| core.storage.recount(core.rows.as_ref(), org)).await
+    }
+
     async fn session(&self, session: SessionId) -> StoreResult<Option<Session>> {
         self.blocking(move |core| core.session(session)).await
     }

@@ -19,11 +19,16 @@ pub(super) struct StorageUsed {
 impl StorageUsed {
     /// Bytes kept for the organization.
     pub(super) fn of(&self, rows: &dyn Rows, org: OrgId) -> StoreResult<u64> {
-        // Held while the rows are read: a run that is counted meanwhile is counted after them or among them.
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sum) = sums.get(&org) {
+        if let Some(sum) = self.sums.lock().unwrap_or_else(PoisonError::into_inner).get(&org) {
             return Ok(*sum);
         }
+        self.recount(rows, org)
+    }
+
+    /// Sums up anew what the rows say.
+    pub(super) fn recount(&self, rows: &dyn Rows, org: OrgId) -> StoreResult<u64> {
+        // Held while the rows are read: a run that is counted meanwhile is counted after them or among them.
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = 0_u64;
         let prefix = org.as_bytes();
         rows.scan(Table::Storage, prefix, &keys::behind(prefix), &mut |_, value| {

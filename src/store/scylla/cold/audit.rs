@@ -8,14 +8,15 @@ use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
 use crate::domain::id::OrgId;
 use crate::limits::{AUDIT_RETENTION, ROWS_PER_CALL_MAX};
-use crate::store::contract::StoreResult;
+use crate::store::contract::{AuditFilter, StoreResult};
 use crate::store::record;
 
 /// Length of a period.
 const PERIOD_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 fn period(at_ms: UnixMs) -> i32 {
-    i32::try_from(at_ms.div_euclid(PERIOD_MS)).unwrap_or(i32::MAX)
+    let period = at_ms.div_euclid(PERIOD_MS);
+    i32::try_from(period).unwrap_or(if period < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// What sorts entries, newest first.
@@ -121,10 +122,55 @@ impl Cold {
         Ok((page.entries, total))
     }
 
-    /// The entry of the last audited change, if the log does not have it yet.
+    /// As [`Cold::audit_page`], of the entries that `filter` lets through. Rows of its time are read page by page; periods
+    /// outside of it are not looked at.
+    pub(super) async fn audit_filtered(
+        &self,
+        org: OrgId,
+        filter: &AuditFilter,
+        limit: usize,
+        offset: usize,
+    ) -> StoreResult<(Vec<AuditEntry>, u64)> {
+        if filter.is_open() {
+            return self.audit_page(org, limit, offset).await;
+        }
+        let (from_ms, to_ms) = (filter.from_ms.unwrap_or(UnixMs::MIN), filter.to_ms.unwrap_or(UnixMs::MAX));
+        if from_ms > to_ms {
+            return Ok((Vec::new(), 0));
+        }
+        self.finish_arrivals(org).await?;
+        if let Some(last) = self.last_entry(org).await? {
+            self.keep_entry(&last).await?;
+        }
+        let key = org.as_bytes().as_slice();
+        let periods: Vec<(i32,)> = self.cql.first_rows(&self.statements.periods, (key,), usize::MAX).await?;
+        let mut page = Page { skip: offset, limit: limit.min(ROWS_PER_CALL_MAX), entries: Vec::new() };
+        let mut total = 0;
+        for (one,) in periods.into_iter().filter(|(one,)| (period(from_ms)..=period(to_ms)).contains(one)) {
+            let values = (key, one, from_ms, to_ms);
+            let mut rows = self.cql.rows::<(Vec<u8>,)>(&self.statements.entries_between, values).await?;
+            while let Some((bytes,)) = rows.try_next().await? {
+                let entry: AuditEntry = record::decode(&bytes)?;
+                if filter.matches(&entry) {
+                    total += 1;
+                    page.take(entry);
+                }
+            }
+        }
+        Ok((page.entries, total))
+    }
+
+    /// The entry of the last audited change, if the log does not have it yet. If that change has several, they are put into
+    /// the log and there is none.
     async fn last_entry(&self, org: OrgId) -> StoreResult<Option<AuditEntry>> {
-        let Some(bytes) = self.head(org).await?.audit else { return Ok(None) };
-        let entry: AuditEntry = record::decode(&bytes)?;
+        let mut entries = self.head(org).await?.entries()?;
+        if entries.len() > 1 {
+            for entry in &entries {
+                self.keep_entry(entry).await?;
+            }
+            return Ok(None);
+        }
+        let Some(entry) = entries.pop() else { return Ok(None) };
         let retention_ms = i64::try_from(AUDIT_RETENTION.as_millis()).unwrap_or(i64::MAX);
         if self.cql.clock().now_ms().saturating_sub(entry.timestamp_ms) >= retention_ms {
             return Ok(None);

@@ -37,8 +37,27 @@ pub(super) struct Head {
     rev: Option<i64>,
     /// Names the last change.
     change: Option<Uuid>,
-    /// The entry of the last audited change, encoded.
-    pub(super) audit: Option<Vec<u8>>,
+    /// The entries of the last audited change, encoded.
+    audit: Option<Vec<u8>>,
+}
+
+impl Head {
+    /// The entries of the last audited change.
+    pub(super) fn entries(&self) -> StoreResult<Vec<AuditEntry>> {
+        let Some(bytes) = &self.audit else { return Ok(Vec::new()) };
+        let (first, mut more): (AuditEntry, Vec<AuditEntry>) = record::decode_with(bytes)?;
+        more.insert(0, first);
+        Ok(more)
+    }
+}
+
+/// The stored form of the entries of one change; `None` without any.
+fn encoded(entries: &[AuditEntry]) -> StoreResult<Option<Vec<u8>>> {
+    match entries {
+        [] => Ok(None),
+        [entry] => record::encode(entry).map(Some),
+        [first, more @ ..] => record::encode_with(first, &more).map(Some),
+    }
 }
 
 /// What a change does to a row.
@@ -123,15 +142,30 @@ impl Turns<'_> {
     /// # Errors
     /// `Unavailable`: the outcome is unknown.
     pub(super) async fn commit(&mut self, edits: Vec<Edit>, audit: Option<&AuditEntry>) -> StoreResult<bool> {
-        if let (Some(_), Some(before)) = (audit, &self.head.audit) {
-            self.cold.keep_entry(&record::decode(before)?).await?;
+        self.commit_with_all(edits, audit.map_or(&[], std::slice::from_ref)).await
+    }
+
+    /// As [`Turns::commit`], with any number of entries of this organization.
+    ///
+    /// # Errors
+    /// As [`Turns::commit`].
+    pub(super) async fn commit_with_all(
+        &mut self,
+        edits: Vec<Edit>,
+        audit: &[AuditEntry],
+    ) -> StoreResult<bool> {
+        let written = encoded(audit)?;
+        if written.is_some() {
+            for before in self.head.entries()? {
+                self.cold.keep_entry(&before).await?;
+            }
         }
         let next = Head {
             rev: Some(self.head.rev.unwrap_or(0).saturating_add(1)),
             change: Some(Uuid::new_v4()),
-            audit: audit.map(record::encode).transpose()?.or_else(|| self.head.audit.clone()),
+            audit: written.or_else(|| self.head.audit.clone()),
         };
-        let batch = self.batch(&next, edits, audit.is_some());
+        let batch = self.batch(&next, edits, !audit.is_empty());
         let applied = match self.cold.cql.applied_together(batch).await {
             Ok(applied) => applied,
             Err(error) => self.look_up(&next, error).await?,

@@ -13,12 +13,14 @@ mod claims;
 mod keys;
 mod logins;
 mod members;
+mod organizations;
 mod outbox;
 mod people;
 mod projects;
 mod rows;
 mod statements;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

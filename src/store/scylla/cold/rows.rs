@@ -10,6 +10,12 @@ use crate::store::record;
 
 /// The organization's record, at the empty key.
 pub(super) const ORGANIZATION: &str = "org";
+/// Its settings, at the empty key; none if none were ever set.
+pub(super) const SETTINGS: &str = "settings";
+/// `period_ms` → how many runs were started in the period, and when one last was.
+pub(super) const RUN_PLACES: &str = "run_places";
+/// Bytes kept, at the empty key; none until they were counted.
+pub(super) const STORED_BYTES: &str = "stored_bytes";
 /// `user` → the member's record.
 pub(super) const USER: &str = "user";
 /// `user` → where a former member went, see [`super::members`].

@@ -32,6 +32,7 @@ statements! {
     slice: Read, "SELECT key, value FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ?";
     newest: Read, "SELECT key, value FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ? \
         ORDER BY kind DESC, key DESC";
+    orgs: Read, "SELECT DISTINCT org FROM org_data";
     keys: Read, "SELECT key FROM org_data WHERE org = ? AND kind = ? AND key >= ? AND key <= ?";
     count: Read, "SELECT COUNT(*) FROM org_data WHERE org = ? AND kind = ?";
     advance: Conditional, "UPDATE org_data SET rev = ?, change = ? WHERE org = ? IF rev = ?";
@@ -64,6 +65,7 @@ statements! {
     put_period: Write, "INSERT INTO audit_periods (org, period) VALUES (?, ?) USING TTL ?";
     entry: Read, "SELECT entry FROM audit WHERE org = ? AND period = ? AND at_ms = ? AND id = ?";
     entries: Read, "SELECT entry FROM audit WHERE org = ? AND period = ?";
+    entries_between: Read, "SELECT entry FROM audit WHERE org = ? AND period = ? AND at_ms >= ? AND at_ms <= ?";
     entry_count: Read, "SELECT COUNT(*) FROM audit WHERE org = ? AND period = ?";
     periods: Read, "SELECT period FROM audit_periods WHERE org = ?";
 

@@ -23,15 +23,15 @@ const WRITES_PARALLEL: usize = 16;
 const SEGMENTS_AT_ONCE: usize = 64;
 
 impl Core {
-    /// See the contract.
-    pub(super) async fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
+    /// See the contract. The bytes of the run if it was this call that settled it.
+    pub(super) async fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<u64>> {
         if self.run_state(org, execution).await? != Some(crate::store::contract::RunState::Closed) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(owned) = self.own(org, execution).await? else { return Ok(()) };
+        let Some(owned) = self.own(org, execution).await? else { return Ok(None) };
         let mut turn = owned.turn.lock().await;
         if turn.is_over || turn.row.closure.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let index = owned.index();
         self.derive(&turn.row, &index).await?;
@@ -45,7 +45,11 @@ impl Core {
         self.lanes.forget_run(org, &index);
         self.collapsed.forget(execution);
         self.storage.forget(org);
-        self.tables.remove_unsettled(execution).await
+        if let Err(error) = self.tables.remove_unsettled(execution).await {
+            // Whoever finds it there removes it.
+            tracing::debug!(execution.id = %execution, %error, "a settled run is still among the unsettled");
+        }
+        Ok(Some(bytes))
     }
 
     async fn fold(&self, row: &RunRow, index: &RunIndex) -> StoreResult<Settled> {

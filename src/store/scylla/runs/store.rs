@@ -14,6 +14,16 @@ use crate::store::contract::{
     StoreResult, TextPage,
 };
 
+impl ScyllaRuns {
+    /// As [`Executions::settle`]; the bytes of the run if it was this call that settled it.
+    ///
+    /// # Errors
+    /// As [`Executions::settle`].
+    pub async fn settle_counted(&self, org: OrgId, execution: ExecutionId) -> StoreResult<Option<u64>> {
+        self.to_end(move |core| async move { core.settle(org, execution).await }).await
+    }
+}
+
 #[async_trait]
 impl Executions for ScyllaRuns {
     async fn open_run(&self, opened: OpenedRun) -> StoreResult<()> {
@@ -42,7 +52,7 @@ impl Executions for ScyllaRuns {
     }
 
     async fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
-        self.to_end(move |core| async move { core.settle(org, execution).await }).await
+        self.settle_counted(org, execution).await.map(drop)
     }
 
     async fn unsettled_runs(&self) -> StoreResult<Vec<OpenRun>> {
@@ -90,6 +100,11 @@ impl Executions for ScyllaRuns {
     }
 
     async fn storage_used(&self, org: OrgId) -> StoreResult<u64> {
+        self.core.storage_used(org).await
+    }
+
+    async fn recount_storage(&self, org: OrgId) -> StoreResult<u64> {
+        self.core.storage.forget(org);
         self.core.storage_used(org).await
     }
 
