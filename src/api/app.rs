@@ -10,6 +10,7 @@ use super::system::health::Health;
 use crate::access::{Access, Passwords, Secret};
 use crate::actors::Engine;
 use crate::clock::{Clock, UnixMs};
+use crate::dial::Resolve;
 use crate::domain::plan::Plan;
 use crate::domain::seal::Sealer;
 use crate::jobs::mail::Mail;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub access: Access,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// Where names lead.
+    pub resolver: Arc<dyn Resolve>,
     /// Seals secrets before they are stored.
     pub sealer: Sealer,
     /// Writes letters, and says whether they were sent.

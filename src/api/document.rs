@@ -12,8 +12,10 @@ use crate::http::endpoint::{BodyRule, SchemaOf, schema_of};
 use crate::http::{Callers, Endpoint};
 
 /// The categories in the order in which people should meet them, with what each is about.
-const CATEGORIES: [(&str, &str); 5] = [
+const CATEGORIES: [(&str, &str); 7] = [
     ("auth", "Signing up, in and out; API keys"),
+    ("organization", "The organization: settings, usage, audit log"),
+    ("billing", "Plans"),
     ("projects", "What runs belong to"),
     ("ingest", "Where reporters send what happens in a run"),
     ("executions", "Runs: their state, log, results and completeness"),

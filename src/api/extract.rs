@@ -56,6 +56,11 @@ caller_with_role! {
     Developer, [Role::Developer, Role::Admin]
 }
 
+caller_with_role! {
+    /// An administrator.
+    Admin, [Role::Admin]
+}
+
 /// The one parameter of the path, decoded. What cannot be decoded is empty, which no parameter may be.
 #[derive(Debug, Clone)]
 pub(super) struct Segment(pub(super) String);

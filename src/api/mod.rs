@@ -9,10 +9,12 @@
 mod app;
 mod audit;
 mod auth;
+mod billing;
 pub mod document;
 mod executions;
 mod extract;
 mod guard;
+mod organization;
 mod projects;
 mod quota;
 mod reply;
@@ -35,6 +37,8 @@ use guard::Guard;
 pub fn routes() -> Vec<Route> {
     let categories = [
         ("auth", auth::endpoints()),
+        ("organization", organization::endpoints()),
+        ("billing", billing::endpoints()),
         ("executions", executions::endpoints()),
         ("projects", projects::endpoints()),
         ("system", system::endpoints()),

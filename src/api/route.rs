@@ -51,6 +51,10 @@ row! {
     post, POST
 }
 row! {
+    /// A row that changes parts.
+    patch, PATCH
+}
+row! {
     /// A row that removes.
     delete, DELETE
 }

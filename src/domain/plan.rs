@@ -38,7 +38,57 @@ pub struct PlanLimits {
     pub max_storage_bytes: u64,
 }
 
+/// What comes with a plan beside its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanFeatures {
+    /// Whom people may ask.
+    pub support: &'static str,
+    /// Whether members sign in through the organization's own directory.
+    pub sso: bool,
+    /// Whether administrators may read the audit log.
+    pub audit_logs: bool,
+}
+
 impl Plan {
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 5] = [Self::Free, Self::Starter, Self::Team, Self::Business, Self::Enterprise];
+
+    /// US dollars a month; `None` if it is agreed upon.
+    #[must_use]
+    pub const fn price(self) -> Option<u32> {
+        match self {
+            Self::Free => Some(0),
+            Self::Starter => Some(29),
+            Self::Team => Some(99),
+            Self::Business => Some(299),
+            Self::Enterprise => None,
+        }
+    }
+
+    /// What comes with it beside its limits.
+    #[must_use]
+    pub const fn features(self) -> PlanFeatures {
+        let (support, sso, audit_logs) = match self {
+            Self::Free => ("Community", false, false),
+            Self::Starter | Self::Team => ("Email", false, false),
+            Self::Business => ("Priority", false, true),
+            Self::Enterprise => ("Dedicated 24/7", true, true),
+        };
+        PlanFeatures { support, sso, audit_logs }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub const fn display_name(self) -> &'static str {
+        match self {
+            Self::Free => "Free",
+            Self::Starter => "Starter",
+            Self::Team => "Team",
+            Self::Business => "Business",
+            Self::Enterprise => "Enterprise",
+        }
+    }
+
     /// The limits of this plan.
     #[must_use]
     pub const fn limits(self) -> PlanLimits {

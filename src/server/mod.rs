@@ -37,9 +37,11 @@ use crate::access::{PasswordError, SecretError};
 use crate::actors::{Engine, EngineError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
+use crate::dial::{Resolve, SystemResolve};
 use crate::fs::{Fs, OsFs};
 use crate::http::headers::{CommonHeaders, NotAnOrigin};
 use crate::jobs::mail::Mail;
+use crate::limits::RESOLVE_TIMEOUT;
 use crate::outbound::mail::SmtpSettingsError;
 use crate::store::contract::{Store, StoreError};
 use crate::store::scylla::schema::SchemaError;
@@ -52,11 +54,14 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Files of the journal.
     pub fs: Arc<dyn Fs>,
+    /// Where names lead.
+    pub resolver: Arc<dyn Resolve>,
 }
 
 impl Default for Seams {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), fs: Arc::new(OsFs) }
+        let resolver = Arc::new(SystemResolve { timeout: RESOLVE_TIMEOUT });
+        Self { clock: Arc::new(SystemClock), fs: Arc::new(OsFs), resolver }
     }
 }
 

@@ -72,6 +72,7 @@ impl Rooms {
             engine: engine.clone(),
             access: access.clone(),
             passwords,
+            resolver: Arc::clone(&seams.resolver),
             sealer: secrets.sealer(),
             mail: mail.clone(),
             settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },

@@ -49,6 +49,7 @@ const fn row(
 const EVERYBODY: [char; 5] = ['✓', '✓', '✓', '✓', '✓'];
 const PEOPLE: [char; 5] = ['✓', '✓', '✓', '–', '–'];
 const READERS: [char; 5] = ['✓', '✓', '✓', '✓', '–'];
+const ADMINS: [char; 5] = ['✓', '✗', '✗', '–', '–'];
 const WRITERS: [char; 5] = ['✓', '✓', '✗', '✓', '–'];
 const MONITOR: [char; 5] = ['–', '–', '–', '–', '–'];
 
@@ -61,6 +62,15 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("create_api_key", "POST", "/api/auth/api-keys", PEOPLE, Some(100)),
     row("list_api_keys", "GET", "/api/auth/api-keys", PEOPLE, Some(100)),
     row("revoke_api_key", "DELETE", "/api/auth/api-keys/{id}", PEOPLE, Some(100)),
+
+    row("show_organization", "GET", "/api/organization", PEOPLE, Some(100)),
+    row("update_organization", "PATCH", "/api/organization", ADMINS, Some(100)),
+    row("update_features", "PATCH", "/api/organization/features", ADMINS, Some(100)),
+    row("show_usage", "GET", "/api/organization/usage", PEOPLE, Some(100)),
+    row("list_usage_alerts", "GET", "/api/organization/usage/alerts", PEOPLE, Some(100)),
+    row("list_audit_logs", "GET", "/api/organization/audit-logs", ADMINS, Some(100)),
+    row("list_plans", "GET", "/api/billing/plans", EVERYBODY, Some(100)),
+    row("show_subscription", "GET", "/api/billing/subscription", ADMINS, Some(100)),
 
     row("list_executions", "GET", "/api/executions", READERS, Some(100)),
     row("get_execution", "GET", "/api/executions/{taskId}", READERS, Some(100)),

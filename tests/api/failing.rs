@@ -3,16 +3,18 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt;
-use runstream::access::{Access, AccessSettings, PasswordSettings, Passwords, Secrets};
+use runstream::access::{Access, AccessSettings, PasswordSettings, Passwords, Secret, Secrets};
 use runstream::actors::feed::{Delivery, Window};
 use runstream::actors::finish::FinishPipeline;
 use runstream::actors::{Engine, EngineSettings};
 use runstream::api::{ApiSettings, App, Parts, router};
 use runstream::clock::{Clock, ManualClock};
+use runstream::dial::SystemResolve;
 use runstream::domain::id::OrgId;
 use runstream::fs::OsFs;
 use runstream::http::{Body, Peer, full};
@@ -25,6 +27,9 @@ use crate::support::site::{NOW_MS, PASSWORD};
 
 /// What the store says when it fails; nobody outside may read it.
 const INTERNALS: &str = "disk sda1 at 10.0.0.7 is gone";
+
+/// What the monitor presents.
+const MONITOR: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
 
 /// A store one of whose methods may fail.
 struct Switched<S: ?Sized> {
@@ -95,8 +100,12 @@ impl Door {
             engine: engine.await.unwrap(),
             access,
             passwords: Passwords::new(passwords).unwrap(),
+            resolver: Arc::new(SystemResolve { timeout: Duration::from_secs(1) }),
             sealer: Secrets::generate().sealer(),
-            settings: ApiSettings::default(),
+            settings: ApiSettings {
+                monitor_secret: Some(Secret::new(MONITOR).unwrap()),
+                ..ApiSettings::default()
+            },
             metrics: Box::new(String::new),
             document: Bytes::new(),
         });
@@ -115,6 +124,7 @@ impl Door {
         // Fresh tiers and caches for each request.
         self.clock.advance(std::time::Duration::from_secs(61));
         let mut request = Request::builder().method(method).uri(path);
+        request = request.header("x-agnox-monitor-secret", str::from_utf8(&MONITOR).unwrap());
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -159,7 +169,8 @@ async fn each_endpoint_has_its_own_failure() {
     let key = door.ask(Method::POST, "/api/auth/api-keys", &token, None).await.1["data"]["id"].clone();
     let key = format!("/api/auth/api-keys/{}", key.as_str().unwrap());
     let project = json!({ "name": "Web Shop" });
-    let (get, post) = (Method::GET, Method::POST);
+    let (get, post, patch) = (Method::GET, Method::POST, Method::PATCH);
+    let (features, switch) = ("/api/organization/features", json!({ "testCasesEnabled": false }));
     for (failing, method, path, body, error) in [
         ("organization", &get, "/api/auth/me", None, "Failed to fetch user info"),
         ("member_count", &get, "/api/auth/me", None, "Failed to fetch user info"),
@@ -171,6 +182,16 @@ async fn each_endpoint_has_its_own_failure() {
         ("projects", &get, "/api/projects", None, "Failed to fetch projects"),
         ("create_project", &post, "/api/projects", Some(&project), "Failed to create project"),
         ("project", &get, "/api/projects/690a11b2c3d4e5f607182930", None, "Failed to fetch project"),
+        ("organization_state", &get, "/api/organization", None, "Failed to fetch organization"),
+        ("member_count", &get, "/api/organization", None, "Failed to fetch organization"),
+        ("storage_used", &get, "/api/organization", None, "Failed to fetch organization"),
+        ("change_organization", &patch, "/api/organization", Some(&project), "Failed to update organization"),
+        ("change_organization", &patch, features, Some(&switch), "Failed to update organization features"),
+        ("organization", &get, "/api/organization/usage", None, "Failed to fetch usage statistics"),
+        ("count_runs", &get, "/api/organization/usage", None, "Failed to fetch usage statistics"),
+        ("project_count", &get, "/api/organization/usage/alerts", None, "Failed to fetch usage alerts"),
+        ("audit_log", &get, "/api/organization/audit-logs", None, "Internal Server Error"),
+        ("organization", &get, "/api/billing/subscription", None, "Failed to fetch subscription"),
     ] {
         door.fail(failing, damaged());
         let (status, answer) = door.ask(method.clone(), path, &token, body).await;
@@ -240,4 +261,30 @@ async fn health_tells_that_the_store_is_down_and_that_it_is_back() {
     assert_eq!((&body["checks"], body.get("error")), (&checks, None));
     door.mend();
     assert_eq!(health().await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_is_told_that_the_store_is_down() {
+    let door = Door::open().await;
+    let status = async || door.ask(Method::GET, "/api/system/monitor-status", "", None).await;
+    let (code, body) = status().await;
+    assert_eq!((code, &body["status"], &body["data"]["dbConnected"]), (200, &json!("ok"), &json!(true)));
+    for failing in ["probe", "unsettled_runs"] {
+        door.fail(failing, unavailable());
+        let (code, body) = status().await;
+        assert_eq!(
+            (code, &body["success"], &body["status"]),
+            (503, &json!(true), &json!("degraded")),
+            "{body}"
+        );
+        let data = &body["data"];
+        let told = (&data["status"], &data["dbConnected"], &data["queueDepth"], &data["activeWorkers"]);
+        assert_eq!(told, (&json!("degraded"), &json!(false), &json!(0), &json!(0)));
+        assert_eq!(
+            (&data["version"], &data["timestamp"]),
+            (&json!(env!("CARGO_PKG_VERSION")), &body["timestamp"])
+        );
+    }
+    door.mend();
+    assert_eq!(status().await.0, 200);
 }

@@ -2,6 +2,7 @@
 //! reference; `walk` holds every endpoint of every door to it.
 
 mod auth;
+mod billing;
 mod bodies;
 mod document;
 mod executions;
@@ -10,6 +11,7 @@ mod failing;
 mod headers;
 mod keys;
 mod logs;
+mod organization;
 mod projects;
 mod rates;
 mod schema;

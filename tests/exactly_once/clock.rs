@@ -86,7 +86,7 @@ async fn batches_that_only_look_alike_all_count(beneath: &Beneath) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_sent_again_while_it_is_under_way_counts_once() {
     let (clock, disk) = (noon(), HeldFs::default());
-    let seams = Seams { clock: Arc::new(clock.clone()), fs: Arc::new(disk.clone()) };
+    let seams = Seams { clock: Arc::new(clock.clone()), fs: Arc::new(disk.clone()), ..Seams::default() };
     let stage = Stage::start_on(seams, |_| {}).await;
     let organization = stage.organization("rosa").await;
     let run = organization.open().await;

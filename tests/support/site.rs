@@ -1,6 +1,7 @@
 //! A server in this process with a data folder of its own, and a client that speaks HTTP over real sockets.
 
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use runstream::access::PasswordSettings;
 use runstream::clock::{Clock, ManualClock};
 use runstream::config::Settings;
+use runstream::dial::Resolve;
 use runstream::domain::account::{AuditEntry, Organization, User};
 use runstream::domain::id::{AuditId, OrgId, UserId};
 use runstream::domain::role::Role;
@@ -37,6 +39,22 @@ pub(crate) struct Site {
     http: Client<HttpConnector, Full<Bytes>>,
     clients: AtomicU32,
     _folder: tempfile::TempDir,
+}
+
+/// The names that there are; nothing asks a network.
+struct Names;
+
+#[async_trait::async_trait]
+impl Resolve for Names {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let addresses = match host {
+            "hooks.pinewood.test" => vec!["93.184.215.14", "2606:4700::1111"],
+            "inward.pinewood.test" => vec!["10.0.0.7"],
+            "both.pinewood.test" => vec!["93.184.215.14", "::ffff:127.0.0.1"],
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(addresses.into_iter().map(|address| address.parse().unwrap()).collect())
+    }
 }
 
 /// Somebody with an account.
@@ -67,7 +85,7 @@ impl Site {
         // Each person of a test may come from an address of its own.
         settings.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         change(&mut settings);
-        let seams = Seams { clock: Arc::new(clock.clone()), ..Seams::default() };
+        let seams = Seams { clock: Arc::new(clock.clone()), resolver: Arc::new(Names), ..Seams::default() };
         let server = Server::start(settings, seams).await.unwrap();
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self { server, clock, http, clients: AtomicU32::new(0), _folder: folder }
@@ -91,6 +109,10 @@ impl Site {
 
     pub(crate) fn post(&self, path: &str) -> Ask<'_> {
         self.ask(Method::POST, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::PATCH, path)
     }
 
     pub(crate) fn delete(&self, path: &str) -> Ask<'_> {

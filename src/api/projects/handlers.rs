@@ -52,7 +52,7 @@ pub(super) async fn create_project(
             "Choose a name that differs in more than case or blanks",
         )),
         Err(StoreError::Conflict(Conflict::ProjectLimit)) => {
-            let used = app.store.projects(caller.org).await.map_err(failed(CREATE_FAILED))?.len() as u64;
+            let used = app.store.project_count(caller.org).await.map_err(failed(CREATE_FAILED))?;
             let failure = plan_limit("Project limit exceeded", "projects", used, limit);
             Err(failure.with("limit", limit).with("current", used))
         }
