@@ -1,10 +1,12 @@
 //! A small Socket.IO client: as much of Engine.IO v4 and Socket.IO v5 over WebSocket as it takes to sign in to the
 //! live channel and to receive its events. Source: API reference, ingest 8; Socket.IO protocol v5.
 
+use std::time::Instant;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use super::client::{Client, ClientError};
 use crate::dial::Stream;
@@ -18,6 +20,14 @@ pub struct LiveEvent {
     pub body: Value,
     /// Its last argument, if that is a string: where whoever has had this event stands.
     pub cursor: Option<String>,
+}
+
+/// A packet that has come and was not read yet.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When it was taken from the system.
+    pub at: Instant,
+    text: Utf8Bytes,
 }
 
 /// Where a client stands, to go on from there over another connection.
@@ -159,31 +169,22 @@ impl LiveSocket {
     /// See [`SocketError`]. There are no further events after an error.
     pub async fn next(&mut self) -> Result<LiveEvent, SocketError> {
         loop {
-            match self.packet().await? {
-                Packet::Event(event) => {
-                    if event.cursor.is_some() {
-                        self.place.cursor.clone_from(&event.cursor);
-                    }
-                    return Ok(event);
-                }
-                Packet::Connected(pid) => {
-                    self.recovered = pid.is_some() && pid == self.place.pid;
-                    if !self.recovered {
-                        self.place.cursor = None;
-                    }
-                    self.place.pid = pid;
-                }
-                Packet::Ping => self.stream.send(Message::text("3")).await?,
-                Packet::Close(reason) => return Err(SocketError::Closed(reason)),
-                Packet::Open | Packet::Other => {}
+            let arrival = self.arrive().await?;
+            if let Some(event) = self.read(&arrival).await? {
+                return Ok(event);
             }
         }
     }
 
-    async fn packet(&mut self) -> Result<Packet, SocketError> {
+    /// The next packet, for [`LiveSocket::read`]: who measures notes when packets came before any of them is read.
+    /// Dropping the call loses nothing.
+    ///
+    /// # Errors
+    /// As [`LiveSocket::next`].
+    pub async fn arrive(&mut self) -> Result<Arrival, SocketError> {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return parse(text.as_str()),
+                Some(Ok(Message::Text(text))) => return Ok(Arrival { at: Instant::now(), text }),
                 Some(Ok(Message::Close(frame))) => {
                     let reason = frame.map(|frame| frame.reason.to_string());
                     return Err(SocketError::Closed(reason.unwrap_or_default()));
@@ -193,6 +194,37 @@ impl LiveSocket {
                 None => return Err(SocketError::Closed("connection closed".into())),
             }
         }
+    }
+
+    /// Reads a packet and does what it asks for; the event, if it is one. Packets are to be read in the order they came.
+    ///
+    /// # Errors
+    /// As [`LiveSocket::next`].
+    pub async fn read(&mut self, arrival: &Arrival) -> Result<Option<LiveEvent>, SocketError> {
+        match parse(arrival.text.as_str())? {
+            Packet::Event(event) => {
+                if event.cursor.is_some() {
+                    self.place.cursor.clone_from(&event.cursor);
+                }
+                return Ok(Some(event));
+            }
+            Packet::Connected(pid) => {
+                self.recovered = pid.is_some() && pid == self.place.pid;
+                if !self.recovered {
+                    self.place.cursor = None;
+                }
+                self.place.pid = pid;
+            }
+            Packet::Ping => self.stream.send(Message::text("3")).await?,
+            Packet::Close(reason) => return Err(SocketError::Closed(reason)),
+            Packet::Open | Packet::Other => {}
+        }
+        Ok(None)
+    }
+
+    async fn packet(&mut self) -> Result<Packet, SocketError> {
+        let arrival = self.arrive().await?;
+        parse(arrival.text.as_str())
     }
 }
 

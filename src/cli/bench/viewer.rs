@@ -1,7 +1,7 @@
 //! A dashboard that watches while a load runs: one Socket.IO connection, and what it saw of each run. How long a batch
 //! took from its acknowledgement to here is told by the numbers in its text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -195,7 +195,8 @@ fn newest_event(text: &str, mix: &Mix) -> Option<(u32, u32)> {
     })
 }
 
-/// Watches until the load is over, and a little longer.
+/// Watches until the load is over, and a little longer. Reading a frame takes as long as several take to arrive at the
+/// other viewers of this thread: what has come anywhere is noted first and read when nothing comes.
 pub(super) async fn watch(
     mut socket: LiveSocket,
     mix: Arc<Mix>,
@@ -209,16 +210,24 @@ pub(super) async fn watch(
         tokio::time::sleep(LINGER).await;
     };
     let mut end = std::pin::pin!(end);
+    let mut arrived = VecDeque::new();
     loop {
         tokio::select! {
-            event = socket.next() => match event {
-                Ok(event) => seen.take(&event, &mix, &acks, Instant::now()),
-                Err(error) => {
-                    seen.broken = Some(error.to_string());
-                    break;
-                }
+            biased;
+            arrival = socket.arrive(), if seen.broken.is_none() => match arrival {
+                Ok(arrival) => arrived.push_back(arrival),
+                Err(error) => seen.broken = Some(error.to_string()),
             },
-            () = &mut end => break,
+            () = tokio::task::yield_now(), if !arrived.is_empty() => {
+                let Some(arrival) = arrived.pop_front() else { continue };
+                match socket.read(&arrival).await {
+                    Ok(Some(event)) => seen.take(&event, &mix, &acks, arrival.at),
+                    Ok(None) => {}
+                    Err(error) => seen.broken = Some(error.to_string()),
+                }
+            }
+            () = &mut end, if seen.broken.is_none() => break,
+            else => break,
         }
     }
     seen.settle(&acks);
