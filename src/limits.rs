@@ -116,8 +116,12 @@ pub const GLANCE_BYTES_MAX: usize = 4 << 10;
 
 /// An execution actor without a message for this long leaves memory.
 pub const ACTOR_IDLE: Duration = Duration::from_secs(30);
-/// Live text is gathered this long before it goes out as one frame per run.
+/// From when text is durable until it has been handed to the viewers' sockets: meanwhile more is gathered, for one frame
+/// per run.
 pub const FEED_TICK: Duration = Duration::from_millis(30);
+/// How late a timer usually goes off at most: the runtime and the system's wait both count whole milliseconds, and
+/// round up.
+pub const TIMER_LATENESS: Duration = Duration::from_millis(2);
 /// Bytes of log text in one live frame; longer text goes out in several.
 pub const FRAME_TEXT_BYTES_MAX: usize = 64 << 10;
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::Sid;
 
@@ -125,7 +126,8 @@ pub(super) enum NotAdmitted {
 /// Everybody who is watching.
 pub(super) struct Viewers {
     by_socket: DashMap<Sid, Arc<Viewer>>,
-    audiences: DashMap<OrgId, Arc<Audience>>,
+    /// Looked at for each segment of an organization.
+    audiences: DashMap<OrgId, Arc<Audience>, RandomState>,
     /// Of audiences, and of those who are about to be let in: after a restart all viewers come back at the same time.
     windows: DashMap<OrgId, Weak<Windows>>,
     per_organization_max: usize,
@@ -136,7 +138,7 @@ impl Viewers {
     pub(super) fn new(per_organization_max: usize, source: Arc<Source>) -> Self {
         Self {
             by_socket: DashMap::new(),
-            audiences: DashMap::new(),
+            audiences: DashMap::default(),
             windows: DashMap::new(),
             per_organization_max,
             source,

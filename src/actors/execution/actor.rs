@@ -211,6 +211,10 @@ impl Run {
                 self.announced = Some(state.execution.status);
             }
             self.late |= state.closure.is_some();
+            if self.batches.is_empty() {
+                // Mostly it goes at once and alone.
+                self.batches.reserve_exact(1);
+            }
             self.batches.push(taken);
             self.taken += 1;
         }

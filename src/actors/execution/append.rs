@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ractor::ActorRef;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 
 use super::actor::{Run, send};
@@ -127,7 +128,7 @@ struct Landing {
     me: ActorRef<ExecutionMessage>,
     segment: Arc<Segment>,
     end: Position,
-    waiting: Vec<Waiting>,
+    waiting: SmallVec<[Waiting; 1]>,
     ticket: Option<Ticket>,
     progress: watch::Sender<Progress>,
     announced: Option<Status>,
@@ -141,10 +142,12 @@ impl Landing {
         match outcome {
             Ok(()) => {
                 let (end, announced) = (self.end, self.announced);
-                self.progress.send_modify(|progress| {
+                self.progress.send_if_modified(|progress| {
                     progress.units = end.units;
                     progress.results = end.results;
                     progress.status = announced.unwrap_or(progress.status);
+                    // Who comes later sees it anyway: it can only look once this has been done.
+                    self.progress.receiver_count() > 0
                 });
                 self.tell(Ok(()));
                 waiting.into_iter().for_each(Waiting::answer);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, OnceCell};
 
 use super::frames::{self, RunPart};
@@ -39,11 +41,13 @@ struct State {
     /// Bytes of text in `parts`.
     bytes: usize,
     ticking: bool,
+    /// How long handing a window over takes, as far as can be foreseen.
+    hand_over: Duration,
 }
 
 /// What is told with one row.
 struct Part {
-    text: Vec<Bytes>,
+    text: Pieces,
     body: Option<Bytes>,
 }
 
@@ -54,6 +58,9 @@ struct Sealing {
     rows: Vec<FeedRow>,
     parts: BTreeMap<u64, Part>,
 }
+
+/// Text in pieces, mostly in one.
+pub type Pieces = SmallVec<[Bytes; 1]>;
 
 /// What became durable.
 pub struct Told {
@@ -66,7 +73,7 @@ pub struct Told {
     /// Where it stands now.
     pub end: (u64, u64),
     /// The text between, in pieces.
-    pub text: Vec<Bytes>,
+    pub text: Pieces,
     /// Whether the run's document has changed.
     pub updated: bool,
     /// What is told of that, if it is at hand: the text of a JSON object.
@@ -79,7 +86,7 @@ impl Told {
     #[must_use]
     pub fn update(execution: ExecutionId, task: TaskId, at: (u64, u64), body: Option<String>) -> Self {
         let body = body.map(Bytes::from);
-        Self { execution, task, start: at, end: at, text: Vec::new(), updated: true, body }
+        Self { execution, task, start: at, end: at, text: Pieces::new(), updated: true, body }
     }
 }
 
@@ -170,7 +177,9 @@ impl Feed {
     /// The feed of `org`, whose numbers are kept in `store` and whose windows go to `delivery`.
     #[must_use]
     pub fn new(org: OrgId, store: Arc<dyn Store>, delivery: Arc<dyn Delivery>) -> Self {
-        let state = State { ledger: Ledger::at(0), parts: BTreeMap::new(), bytes: 0, ticking: false };
+        let ledger = Ledger::at(0);
+        let (parts, hand_over) = (BTreeMap::new(), Duration::ZERO);
+        let state = State { ledger, parts, bytes: 0, ticking: false, hand_over };
         let (state, sealing) = (Mutex::new(state), tokio::sync::Mutex::new(()));
         let (awake, hurry) = (OnceCell::new(), Arc::default());
         Self { shared: Arc::new(Shared { org, store, delivery, awake, state, sealing, hurry }) }
@@ -267,17 +276,18 @@ impl Shared {
 
     /// What the store knows of a number; what is told with it is read from the store too.
     fn resolve_found(self: &Arc<Self>, seq: u64, row: Option<FeedRow>) {
-        self.state().ledger.resolve(seq, row);
-        self.tick();
+        let mut state = self.state();
+        state.ledger.resolve(seq, row);
+        let is_watched = self.delivery.has_viewers(self.org);
+        self.tick(state, is_watched);
     }
 
     fn resolve(self: &Arc<Self>, seq: u64, told: Option<(FeedRow, Part)>) {
-        let is_watched = self.delivery.has_viewers(self.org);
         let mut state = self.state();
+        let is_watched = self.delivery.has_viewers(self.org);
         let Some((row, part)) = told else {
             state.ledger.resolve(seq, None);
-            drop(state);
-            return self.tick();
+            return self.tick(state, is_watched);
         };
         let bytes: usize = part.text.iter().map(Bytes::len).sum();
         // Behind a number that stays undecided much may gather: its text is then read from the store.
@@ -289,25 +299,24 @@ impl Shared {
         if state.bytes >= limits::FEED_PENDING_BYTES_MAX {
             self.hurry.notify_one();
         }
-        drop(state);
-        self.tick();
+        self.tick(state, is_watched);
     }
 
-    /// Sees to it that what can be sealed will be.
-    fn tick(self: &Arc<Self>) {
-        let mut state = self.state();
+    /// Sees to it that what can be sealed will be. `is_watched` was asked while the boundary was held: a viewer that comes
+    /// now asks for the head afterwards.
+    fn tick(self: &Arc<Self>, mut state: MutexGuard<'_, State>, is_watched: bool) {
         if state.ticking {
             return;
         }
-        // Asked while the boundary is held: a viewer that comes now asks for the head afterwards.
-        if !self.delivery.has_viewers(self.org) && state.parts.is_empty() {
+        if !is_watched && state.parts.is_empty() {
             return state.ledger.skip();
         }
         state.ticking = true;
+        let wait = wait(state.hand_over);
         let (feed, hurry) = (Arc::downgrade(self), Arc::clone(&self.hurry));
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(limits::FEED_TICK) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = hurry.notified() => {}
             }
             let Some(shared) = feed.upgrade() else { return };
@@ -320,10 +329,13 @@ impl Shared {
     async fn seal(&self) {
         let _turn = self.sealing.lock().await;
         while let Some(sealing) = self.take() {
+            let begun = Instant::now();
             match self.window(sealing).await {
                 Ok(window) => self.delivery.sealed(self.org, &Arc::new(window)),
                 Err(error) => tracing::warn!(%error, org.id = %self.org, "a window could not be handed over"),
             }
+            let mut state = self.state();
+            state.hand_over = foreseen(state.hand_over, begun.elapsed());
         }
     }
 
@@ -376,5 +388,39 @@ impl Shared {
             whole.insert(execution, run);
         }
         Ok(frames::window(from, upto, whole))
+    }
+}
+
+/// How long to wait before sealing, so that text has reached the last viewer a tick after it became durable: shorter by
+/// what a timer may be late, and by what handing over takes.
+fn wait(hand_over: Duration) -> Duration {
+    let wait = limits::FEED_TICK.saturating_sub(limits::TIMER_LATENESS + hand_over);
+    wait.max(limits::FEED_TICK / 2)
+}
+
+/// What to expect of the next hand-over: as long as the last one, or, since most of them have to be in time, nearly as
+/// long as the longest of late.
+fn foreseen(before: Duration, last: Duration) -> Duration {
+    last.max(before - before / 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_ends_when_its_window_has_been_handed_over() {
+        let ms = Duration::from_millis;
+        assert_eq!(wait(Duration::ZERO), limits::FEED_TICK - limits::TIMER_LATENESS);
+        assert_eq!(wait(ms(3)), limits::FEED_TICK - limits::TIMER_LATENESS - ms(3));
+        assert_eq!(wait(ms(500)), limits::FEED_TICK / 2, "text is gathered however long that takes");
+    }
+
+    #[test]
+    fn long_hand_overs_are_remembered_for_a_while() {
+        let ms = Duration::from_millis;
+        assert_eq!(foreseen(Duration::ZERO, ms(4)), ms(4));
+        assert_eq!(foreseen(ms(16), ms(4)), ms(15));
+        assert_eq!((0..64).fold(ms(16), |before, _| foreseen(before, ms(4))), ms(4));
     }
 }
