@@ -98,7 +98,8 @@ impl Access {
         if self.is_revoked(&claims.jti).await? {
             return Err(invalid_token());
         }
-        let Some(account) = self.account(claims.user_id).await? else { return Err(invalid_token()) };
+        let now_ms = self.now_ms();
+        let Some(account) = self.account(claims.user_id, now_ms).await? else { return Err(invalid_token()) };
         let is_member = account.org.to_string() == claims.organization_id;
         if !is_member || !claims.is_since(account.credentials_valid_from_ms) {
             return Err(invalid_token());
@@ -125,12 +126,14 @@ impl Access {
         }
         let recalled = self.inner.keys.recall(text);
         let hash = recalled.unwrap_or_else(|| self.inner.keys.hash(text));
-        let Some(key) = self.known_key(&hash).await? else { return Err(invalid_key()) };
+        let now_ms = self.now_ms();
+        let Some(key) = self.known_key(&hash, now_ms).await? else { return Err(invalid_key()) };
         if recalled.is_none() {
             self.inner.keys.remember(text, hash);
         }
-        let role = self.role_through(key.org, key.owner, key.created_ms).await?.ok_or_else(invalid_key)?;
-        self.mark_use(&key);
+        let role = self.role_through(key.org, key.owner, key.created_ms, now_ms).await?;
+        let role = role.ok_or_else(invalid_key)?;
+        self.mark_use(&key, now_ms);
         Ok(Caller { org: key.org, user: key.owner, role, credential: Credential::Key(key.id) })
     }
 
@@ -158,7 +161,7 @@ impl Access {
             Credential::Key(id) => {
                 let read = self.inner.store.key(caller.org, *id).await;
                 let key = read.map_err(cannot_check)?.ok_or_else(invalid_key)?;
-                let role = self.role_through(key.org, key.owner, key.created_ms).await?;
+                let role = self.role_through(key.org, key.owner, key.created_ms, self.now_ms()).await?;
                 Ok(Caller { role: role.ok_or_else(invalid_key)?, ..caller.clone() })
             }
         }
@@ -170,8 +173,9 @@ impl Access {
         org: OrgId,
         owner: UserId,
         created_ms: UnixMs,
+        now_ms: UnixMs,
     ) -> Result<Option<Role>, Failure> {
-        let account = self.account(owner).await?.filter(|account| {
+        let account = self.account(owner, now_ms).await?.filter(|account| {
             account.status == AccountStatus::Active
                 && account.org == org
                 && created_ms >= account.credentials_valid_from_ms
@@ -179,9 +183,9 @@ impl Access {
         Ok(account.map(|account| account.role))
     }
 
-    async fn known_key(&self, hash: &KeyHash) -> Result<Option<Arc<KnownKey>>, Failure> {
+    async fn known_key(&self, hash: &KeyHash, now_ms: UnixMs) -> Result<Option<Arc<KnownKey>>, Failure> {
         let cache = &self.inner.known_keys;
-        if let Some(key) = cache.get(hash, self.now_ms()) {
+        if let Some(key) = cache.get(hash, now_ms) {
             return Ok(Some(key));
         }
         let read = async {
@@ -193,9 +197,9 @@ impl Access {
         Box::pin(read).await
     }
 
-    async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
+    async fn account(&self, user: UserId, now_ms: UnixMs) -> Result<Option<Account>, Failure> {
         let cache = &self.inner.accounts;
-        if let Some(account) = cache.get(&user, self.now_ms()) {
+        if let Some(account) = cache.get(&user, now_ms) {
             return Ok(Some(account));
         }
         let read = async {
@@ -227,8 +231,7 @@ impl Access {
     }
 
     /// Notes that a key was used, at most once a minute, for [`Access::mark_used_keys`] to write down.
-    fn mark_use(&self, key: &KnownKey) {
-        let now_ms = self.now_ms();
+    fn mark_use(&self, key: &KnownKey, now_ms: UnixMs) {
         let marked_ms = key.marked_ms.load(Ordering::Relaxed);
         let interval_ms = i64::try_from(KEY_USE_MARK_INTERVAL.as_millis()).unwrap_or(i64::MAX);
         let is_due = now_ms.saturating_sub(marked_ms) >= interval_ms;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Caller, Credential};
@@ -125,9 +126,16 @@ impl Tiers {
 pub fn rate_headers(verdict: &Verdict, headers: &mut HeaderMap) {
     if let Some((limit, reset)) = window_headers(verdict) {
         headers.insert(RATE_LIMIT, limit);
-        headers.insert(RATE_REMAINING, verdict.remaining.into());
+        headers.insert(RATE_REMAINING, remaining(verdict.remaining));
         headers.insert(RATE_RESET, reset);
     }
+}
+
+/// A number as a header's value, in memory of exactly its size.
+fn remaining(number: u32) -> HeaderValue {
+    let digits = Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    // Digits can stand in a header.
+    HeaderValue::from_maybe_shared(digits).unwrap_or_else(|_| number.into())
 }
 
 /// Limit and end of a window. All requests of a window have the same ones, so each thread keeps the last it wrote.

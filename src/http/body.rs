@@ -1,14 +1,74 @@
 //! The body of requests and answers, the same for all doors, and two ways to be done with one that a client sends.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{Failure, Kind};
 
 /// A body: bytes at hand or a stream.
 pub type Body = axum::body::Body;
+
+/// The body of an answer. What is at hand needs no box, nor calls through one.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Bytes that are all there; `None` once they are taken.
+    Ready(Option<Bytes>),
+    /// Anything else.
+    Body(Body),
+}
+
+impl From<Bytes> for Outgoing {
+    fn from(bytes: Bytes) -> Self {
+        Self::Ready(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl From<Vec<u8>> for Outgoing {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl Default for Outgoing {
+    /// Nothing.
+    fn default() -> Self {
+        Self::Ready(None)
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Body(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Ready(bytes) => bytes.is_none(),
+            Self::Body(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Body(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A body of bytes that are all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {

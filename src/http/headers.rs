@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, Entry, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 /// What an operator decides about the headers.
@@ -81,8 +81,10 @@ impl CommonHeaders {
     /// The answer to a CORS preflight, or `None` if the request is none. An origin that is not allowed gets the same
     /// status without the permission: it is the browser that blocks.
     pub fn preflight<B: Default>(&self, method: &Method, request: &HeaderMap) -> Option<Response<B>> {
-        let asks = request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let origin = request.get(header::ORIGIN).filter(|_| asks && *method == Method::OPTIONS)?;
+        if *method != Method::OPTIONS || !request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+            return None;
+        }
+        let origin = request.get(header::ORIGIN)?;
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         if self.allows_origin(origin) {
@@ -125,8 +127,16 @@ fn append_vary_origin(answer: &mut HeaderMap) {
         let text = value.to_str().unwrap_or_default();
         text.split(',').any(|name| name.trim().eq_ignore_ascii_case("origin"))
     };
-    if !answer.get_all(header::VARY).iter().any(names_origin) {
-        answer.append(header::VARY, HeaderValue::from_static("Origin"));
+    let origin = HeaderValue::from_static("Origin");
+    match answer.entry(header::VARY) {
+        Entry::Vacant(place) => {
+            place.insert(origin);
+        }
+        Entry::Occupied(mut named) => {
+            if !named.iter().any(names_origin) {
+                named.append(origin);
+            }
+        }
     }
 }
 

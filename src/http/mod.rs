@@ -8,7 +8,7 @@ pub mod failure;
 pub mod headers;
 pub mod query;
 
-pub use body::{Body, full};
+pub use body::{Body, Outgoing, full};
 pub use endpoint::{Callers, Endpoint, Tier};
 pub use failure::{Failure, Finding, Kind};
 pub use query::{Page, Paging, Query};

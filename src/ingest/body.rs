@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
+use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -68,8 +69,10 @@ impl Promised {
         if !is_json(headers) {
             return Err(unsupported("The body must be application/json"));
         }
-        let name = headers.get(header::CONTENT_ENCODING).map_or(Some(""), |value| value.to_str().ok());
-        match name.and_then(Encoding::named) {
+        let Some(name) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Self { cap, length, encoding: Encoding::Plain });
+        };
+        match name.to_str().ok().and_then(Encoding::named) {
             Some(encoding) if headers.get_all(header::CONTENT_ENCODING).iter().count() <= 1 => {
                 Ok(Self { cap, length, encoding })
             }
@@ -91,6 +94,10 @@ fn unsupported(message: &'static str) -> Failure {
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else { return false };
+    // As nearly everybody writes it.
+    if only.as_bytes() == b"application/json" {
+        return true;
+    }
     let Ok(text) = only.to_str() else { return false };
     let mut parts = text.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
@@ -103,10 +110,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     is_json && !parts.any(other_charset)
 }
 
+/// A body in frames: mostly it is one.
+pub(super) type Frames = SmallVec<[Bytes; 1]>;
+
 /// A body that is all there, unpacked, and its share of the budget.
 #[derive(Debug)]
 pub(super) struct Received {
-    pub(super) frames: Vec<Bytes>,
+    pub(super) frames: Frames,
     pub(super) bytes: usize,
     pub(super) share: ByteShare,
 }
@@ -195,8 +205,8 @@ impl Reception {
         let Received { frames, bytes: packed_bytes, mut share } = received;
         let place = tokio::time::timeout_at(deadline, self.heavy.acquire()).await;
         let _place = place.map_err(|_| Unread::NoRoom)?;
-        let mut unpacker = Unpacker::new(promised.encoding, frames);
-        let mut unpacked = Vec::new();
+        let mut unpacker = Unpacker::new(promised.encoding, frames.into_vec());
+        let mut unpacked = Frames::new();
         let mut bytes = 0;
         loop {
             let mut step = vec![0; BUDGET_STEP_BYTES];
@@ -257,7 +267,7 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 /// be sent one byte a frame.
 #[derive(Debug, Default)]
 struct Gathered {
-    frames: Vec<Bytes>,
+    frames: Frames,
     small: BytesMut,
     bytes: usize,
 }
@@ -280,7 +290,7 @@ impl Gathered {
         }
     }
 
-    fn finish(mut self) -> Vec<Bytes> {
+    fn finish(mut self) -> Frames {
         self.flush();
         self.frames
     }

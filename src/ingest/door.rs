@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
 
-use super::body::{Promised, Received, Reception, Unread};
+use super::body::{Frames, Promised, Received, Reception, Unread};
 use super::budget::{self, Budget};
 use super::meters::Meters;
 use super::parse::{self, EventRequest};
@@ -32,7 +32,7 @@ use crate::domain::setup::SetupRequest;
 use crate::domain::teardown::TeardownRequest;
 use crate::http::body::discard;
 use crate::http::envelope::{self, Data};
-use crate::http::{Body, Failure, Kind};
+use crate::http::{Body, Failure, Kind, Outgoing};
 use crate::limits;
 
 /// Who may send runs.
@@ -59,7 +59,7 @@ struct Admitted {
     verdict: Verdict,
 }
 
-type Answered = Result<Response<Body>, Failure>;
+type Answered = Result<Response<Outgoing>, Failure>;
 
 impl IngestDoor {
     /// A door into `engine` for whom `access` knows.
@@ -87,18 +87,17 @@ impl IngestDoor {
     }
 
     /// Answers a request from `peer`. It always does, in the envelope.
-    pub async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Body>
+    pub async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Outgoing>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let Some(route) = Route::of(&parts.method, parts.uri.path()) else {
             return Failure::not_found("Not Found", "There is nothing at this path").response();
         };
         let begun = tokio::time::Instant::now();
-        let ip = client_address(peer, &parts.headers, &self.inner.access.settings().trusted_proxies);
-        let (answered, verdict) = self.inner.handle(route, &parts, &mut body, ip).await;
+        let (answered, verdict) = self.inner.handle(route, &mut parts, &mut body, peer).await;
         let mut response = answered.unwrap_or_else(|failure| {
             if let Some(cause) = &failure.source
                 && failure.kind == Kind::Internal
@@ -107,14 +106,15 @@ impl IngestDoor {
             }
             failure.response()
         });
-        if let Some(verdict) = verdict {
-            rate_headers(&verdict, response.headers_mut());
-        }
         // A client that still sends while it is answered and cut off would see a broken connection and no answer. One
         // that waits to be asked for its body is simply not asked.
         if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
             let rest = Body::new(body);
             drop(Box::pin(discard(rest, limits::DISCARD_BYTES_MAX, limits::DISCARD_TIMEOUT)).await);
+        }
+        reply::give_room(&mut response, &mut parts.headers);
+        if let Some(verdict) = verdict {
+            rate_headers(&verdict, response.headers_mut());
         }
         self.inner.meters.answered(route, response.status(), begun.elapsed());
         response
@@ -126,9 +126,9 @@ impl Inner {
     async fn handle<B>(
         &self,
         route: Route,
-        parts: &Parts,
+        parts: &mut Parts,
         body: &mut B,
-        ip: IpAddr,
+        peer: IpAddr,
     ) -> (Answered, Option<Verdict>)
     where
         B: http_body::Body<Data = Bytes> + Unpin,
@@ -141,7 +141,9 @@ impl Inner {
         let caller = match self.access.identify(&parts.headers, Accept::TokenOrKey).await {
             Ok(caller) => caller,
             Err(failure) => {
-                let tiers = &self.access.settings().tiers;
+                let settings = self.access.settings();
+                let tiers = &settings.tiers;
+                let ip = client_address(peer, &parts.headers, &settings.trusted_proxies);
                 let buckets = self.engine.public_buckets();
                 let (failure, verdict) =
                     tiers.count_failed_credential(failure, buckets, ip, self.clock.now_ms());
@@ -158,7 +160,7 @@ impl Inner {
     async fn admitted<B>(
         &self,
         route: Route,
-        parts: &Parts,
+        parts: &mut Parts,
         body: &mut B,
         promised: Promised,
         admitted: &mut Admitted,
@@ -185,7 +187,13 @@ impl Inner {
             }
         };
         match route {
-            Route::Event => self.event(admitted, received).await,
+            Route::Event => {
+                // They lie in the connection's buffer, which is read into again once nobody holds a piece of it: that need
+                // not wait for the disk.
+                parts.headers.clear();
+                parts.uri = Uri::default();
+                self.event(admitted, received).await
+            }
             Route::Setup => Box::pin(self.set_up(&admitted.caller, parts, &received)).await,
             Route::Teardown => Box::pin(self.tear_down(&admitted.caller, &received)).await,
         }
@@ -250,7 +258,7 @@ impl Inner {
     /// Reads a batch; a large one elsewhere, since it takes longer than others should wait.
     async fn parse(
         &self,
-        frames: Vec<Bytes>,
+        frames: Frames,
         bytes: usize,
         received_ms: UnixMs,
     ) -> Result<EventRequest, parse::ParseError> {
@@ -275,7 +283,7 @@ impl Inner {
         let page = self.public_url(&parts.headers);
         let data = reply::SetupReply::new(told.opened(), a_minute, &page);
         let response = envelope::success::<Vec<u8>, _>(StatusCode::CREATED, &Data { data })?;
-        Ok(response.map(|bytes| Body::new(rollback::Answer::new(bytes.into(), told))))
+        Ok(response.map(|bytes| Outgoing::Body(Body::new(rollback::Answer::new(bytes.into(), told)))))
     }
 
     async fn tear_down(&self, caller: &Caller, received: &Received) -> Answered {

@@ -1,12 +1,13 @@
 //! The answers of this door when all is well. Source: API reference, ingest 2 to 4; product E1.
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::{Applied, Opened, TornDown};
 use crate::http::envelope::{self, Data};
-use crate::http::{Body, Failure, JSON_CONTENT_TYPE, full};
+use crate::http::{Failure, JSON_CONTENT_TYPE, Outgoing};
 use crate::limits;
 
 /// What this server understands beyond the contract: batch numbers chosen by the client.
@@ -14,6 +15,8 @@ const FEATURES: [&str; 1] = ["batch-seq"];
 
 /// Headers that an answer has in the end: room for them is made once.
 const HEADERS_EXPECTED: usize = 12;
+/// A request's map of headers with more room than this is not kept for others.
+const HEADERS_KEPT: usize = 48;
 
 /// What a setup gives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,7 +78,7 @@ pub struct EventReply {
 }
 
 /// The answer to a batch. The usual one is always the same bytes.
-pub(super) fn event(applied: Applied) -> Result<Response<Body>, Failure> {
+pub(super) fn event(applied: Applied) -> Result<Response<Outgoing>, Failure> {
     let Applied { accepted, truncated, rejected, .. } = applied;
     if truncated > 0 || rejected > 0 {
         return envelope::success(
@@ -83,10 +86,24 @@ pub(super) fn event(applied: Applied) -> Result<Response<Body>, Failure> {
             &Data { data: EventReply { accepted, truncated, rejected } },
         );
     }
-    let mut response = Response::new(full(&br#"{"success":true}"#[..]));
-    response.headers_mut().reserve(HEADERS_EXPECTED);
-    response.headers_mut().insert(http::header::CONTENT_TYPE, JSON_CONTENT_TYPE);
-    Ok(response)
+    // Its headers come with their room.
+    Ok(Response::new(Bytes::from_static(br#"{"success":true}"#).into()))
+}
+
+/// Gives the usual answer its content type, in the map that held the request's headers: hyper reads the connection's next
+/// request into the map of an answer, so that one map goes to and fro for as long as the connection lives.
+pub(super) fn give_room(response: &mut Response<Outgoing>, request: &mut HeaderMap) {
+    if !response.headers().is_empty() {
+        return;
+    }
+    let mut headers = std::mem::take(request);
+    if headers.capacity() > HEADERS_KEPT {
+        headers = HeaderMap::new();
+    }
+    headers.clear();
+    headers.reserve(HEADERS_EXPECTED);
+    headers.insert(http::header::CONTENT_TYPE, JSON_CONTENT_TYPE);
+    *response.headers_mut() = headers;
 }
 
 /// What a teardown gives; flat and under `data`, since clients know either.
@@ -111,7 +128,7 @@ pub struct TeardownData {
 }
 
 /// The answer to a teardown.
-pub(super) fn teardown(done: &TornDown) -> Result<Response<Body>, Failure> {
+pub(super) fn teardown(done: &TornDown) -> Result<Response<Outgoing>, Failure> {
     let status = done.status.as_str();
     let data = TeardownData { task_id: done.task.to_string(), status };
     envelope::success(StatusCode::OK, &TeardownReply { status, message: "Execution completed.", data })
@@ -126,8 +143,9 @@ mod tests {
     use crate::domain::execution::Status;
     use crate::domain::id::{CycleId, ExecutionId, SessionId, TaskId};
 
-    async fn body(response: Result<Response<Body>, Failure>) -> Value {
-        let response = response.unwrap();
+    async fn body(response: Result<Response<Outgoing>, Failure>) -> Value {
+        let mut response = response.unwrap();
+        give_room(&mut response, &mut HeaderMap::new());
         assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::activity::InFlight;
-use crate::http::Body;
+use crate::http::Outgoing;
 
 /// An answer's body. The request counts as in flight until hyper lets go of it.
 pub(super) struct Payload {
-    body: Body,
+    body: Outgoing,
     _in_flight: InFlight,
 }
 
 impl Payload {
-    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+    pub(super) fn new(body: Outgoing, in_flight: InFlight) -> Self {
         Self { body, _in_flight: in_flight }
     }
 }

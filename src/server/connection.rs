@@ -64,6 +64,8 @@ pub(super) async fn serve(
                 .timer(TokioTimer::new())
                 // The watchdog bounds the head's time, without a timer for each request.
                 .header_read_timeout(None)
+                // Head and body in one buffer: to write two of them at once costs more than to copy a short body.
+                .writev(false)
                 .max_headers(limits::HEADERS_MAX)
                 .max_header_size(limits::HEADER_BYTES_MAX)
                 .serve_connection(io, service)

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use metrics::{Counter, counter};
+use smallvec::SmallVec;
 use tower::ServiceExt;
 
 use super::activity::InFlight;
@@ -18,7 +19,7 @@ use super::body::Payload;
 use super::rooms::Rooms;
 use crate::config::ServerSettings;
 use crate::http::headers::CommonHeaders;
-use crate::http::{Body, Failure, Peer};
+use crate::http::{Body, Failure, Outgoing, Peer};
 use crate::ingest::IngestDoor;
 use crate::live::Live;
 use crate::telemetry;
@@ -37,6 +38,9 @@ pub(super) struct Site {
 
 /// Classes of status codes as in metrics.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// A request's path. Most are short.
+type Path = SmallVec<[u8; 64]>;
 
 /// The doors, by name as in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +91,9 @@ impl Site {
     ) -> Response<Payload> {
         let begun = Instant::now();
         let method = request.method().clone();
-        // As it came, base path and all; a clone of it shares its bytes.
-        let uri = request.uri().clone();
+        // As it came, base path and all. A copy, since a clone would share the buffer that the connection reads into.
+        let path = Path::from_slice(request.uri().path().as_bytes());
+        let path = || std::str::from_utf8(&path).unwrap_or_default();
         // hyper reads a chunked body and forgets a length beside it. A proxy in front may have believed the length:
         // what follows on this connection cannot be trusted to be a request.
         let ends_connection =
@@ -99,15 +104,14 @@ impl Site {
         let handled = Box::pin(self.hand_over(door, request, peer));
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|panic| {
-            let path = uri.path();
-            tracing::error!(%method, path, panic = panic_text(&*panic), "a request handler panicked");
+            tracing::error!(%method, path = path(), panic = panic_text(&*panic), "a request handler panicked");
             Failure::internal("Internal Server Error", "panic").response()
         });
         self.headers.dress(origin.as_ref(), response.headers_mut());
         if ends_connection {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
-        self.note(door, &method, uri.path(), response.status(), begun.elapsed());
+        self.note(door, &method, path(), response.status(), begun.elapsed());
         response.map(|body| Payload::new(body, in_flight))
     }
 
@@ -134,18 +138,18 @@ impl Site {
         door: Door,
         mut request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Response<Body> {
+    ) -> Response<Outgoing> {
         if let Some(response) = self.headers.preflight(request.method(), request.headers()) {
             return response;
         }
         match door {
             Door::Ingest => self.ingest.answer(request, peer.ip()).await,
-            Door::Live => self.live.answer(request).await,
+            Door::Live => self.live.answer(request).await.map(Outgoing::Body),
             Door::Api => {
                 request.extensions_mut().insert(Peer(peer));
                 let answered = self.api.clone().oneshot(request.map(Body::new)).await;
                 match answered {
-                    Ok(response) => response,
+                    Ok(response) => response.map(Outgoing::Body),
                     Err(impossible) => match impossible {},
                 }
             }
@@ -171,7 +175,7 @@ impl Site {
 }
 
 /// 404 for what no door knows.
-fn not_found() -> Response<Body> {
+fn not_found() -> Response<Outgoing> {
     Failure::not_found("Not Found", "There is nothing at this path").response()
 }
 

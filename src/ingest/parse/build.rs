@@ -114,12 +114,17 @@ impl Builder {
         }
     }
 
-    /// The batch, in memory of exactly its size; the builder is empty again.
+    /// The batch, in memory of exactly its size: text and strings are halves of one piece. The builder is empty again.
     pub(super) fn finish(&mut self, received: u32, truncated: u32, rejected: u32) -> Batch {
+        let mut both = Vec::with_capacity(self.log.len() + self.strings.len());
+        both.extend_from_slice(self.log.as_bytes());
+        both.extend_from_slice(self.strings.as_bytes());
+        let mut text = Bytes::from(both);
+        let strings = text.split_off(self.log.len());
         let batch = Batch {
             text_units: text::utf16_len(&self.log),
-            text: Bytes::copy_from_slice(self.log.as_bytes()),
-            strings: Bytes::copy_from_slice(self.strings.as_bytes()),
+            text,
+            strings,
             items: self.items.as_slice().to_vec(),
             received,
             truncated,

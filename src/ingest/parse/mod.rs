@@ -6,7 +6,7 @@
 //!    parser wants padding behind the text and unescapes strings in place; and since the frames stay as they came, a
 //!    body that a strict reader refuses can be mended and read again, which spares every other body that search.
 //! 2. Log text and strings are rendered into the thread's buffers: this is the work itself.
-//! 3. Both go into memory of exactly their size: a batch may wait for its append, and should hold what its size says.
+//! 3. Both go into one piece of memory of exactly their size: a batch may wait for its append, and should hold what its size says.
 //!
 //! The compressed form of a body takes one more: it is unpacked into a frame first.
 

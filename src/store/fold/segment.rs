@@ -3,8 +3,11 @@
 //! The facts are all that start-up reads of a segment, and the text stands in one piece, so that reading a log neither
 //! decodes events nor puts text together. Text and strings are handed to the journal as they are, not copied here.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::clock::UnixMs;
 use crate::domain::batch::{Batch, Item, Receipt};
@@ -16,9 +19,8 @@ use crate::store::record;
 
 /// Bytes of the facts.
 const FACTS_BYTES: usize = 88;
-/// Room that is made for the description of a batch, and for each of its items; both mostly take less.
-const DESCRIPTION_ROOM_BYTES: usize = 128;
-const ITEM_ROOM_BYTES: usize = 24;
+/// Room for a segment's front that a thread keeps.
+const FRONT_KEPT_BYTES: usize = 64 << 10;
 /// The second version: with the number in the feed.
 const VERSION: u8 = 2;
 /// The first version, which ends before that number.
@@ -194,26 +196,38 @@ struct BatchIn {
     items: Vec<Item>,
 }
 
+/// The parts of a record: mostly what describes a batch, its text, and its strings.
+pub(in crate::store) type Parts = SmallVec<[Bytes; 3]>;
+
+thread_local! {
+    /// Where a segment's front is laid out before it is known how long it is.
+    static FRONT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The stored form of a segment, in parts; put one after the other they are the record.
-pub(in crate::store) fn encode(segment: &Segment) -> StoreResult<(Facts, Vec<Bytes>)> {
+pub(in crate::store) fn encode(segment: &Segment) -> StoreResult<(Facts, Parts)> {
     let short = |bytes: usize| {
         u32::try_from(bytes).map_err(|_| StoreError::Unavailable(format!("a batch of {bytes} bytes")))
     };
     for SegmentBatch { batch, .. } in &segment.batches {
         short(batch.text.len().max(batch.strings.len()))?;
     }
-    let items: usize = segment.batches.iter().map(|entry| entry.batch.items.len()).sum();
-    let mut front = Vec::with_capacity(FACTS_BYTES + DESCRIPTION_ROOM_BYTES + items * ITEM_ROOM_BYTES);
-    // The facts tell how long the description is, and come before it.
-    front.resize(FACTS_BYTES, 0);
-    let described = DescribedOut { refusals: segment.refusals, batches: Batches(&segment.batches) };
-    record::encode_into(&described, &mut front)?;
-    let facts = Facts::of(segment, short(front.len() - FACTS_BYTES)?);
-    if let Some(place) = front.first_chunk_mut() {
-        *place = facts.to_bytes();
-    }
-    let mut parts = Vec::with_capacity(1 + 2 * segment.batches.len());
-    parts.push(front.into());
+    let (facts, front) = FRONT.with_borrow_mut(|front| {
+        front.clear();
+        // The facts tell how long the description is, and come before it.
+        front.resize(FACTS_BYTES, 0);
+        let described = DescribedOut { refusals: segment.refusals, batches: Batches(&segment.batches) };
+        record::encode_into(&described, front)?;
+        let facts = Facts::of(segment, short(front.len() - FACTS_BYTES)?);
+        if let Some(place) = front.first_chunk_mut() {
+            *place = facts.to_bytes();
+        }
+        let exact = Bytes::copy_from_slice(front);
+        front.shrink_to(FRONT_KEPT_BYTES);
+        Ok::<_, StoreError>((facts, exact))
+    })?;
+    let mut parts = Parts::with_capacity(1 + 2 * segment.batches.len());
+    parts.push(front);
     parts.extend(segment.batches.iter().map(|entry| entry.batch.text.clone()));
     parts.extend(segment.batches.iter().map(|entry| entry.batch.strings.clone()));
     Ok((facts, parts))

@@ -106,7 +106,9 @@ impl Journal {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         // The receiver is below: it is there as long as it is waited for.
         let done = Box::new(move |outcome| sender.send(outcome).is_ok());
-        self.shared.queue.put(Record { key, parts: vec![payload.into()], done }, Waiter::Thread);
+        self.shared
+            .queue
+            .put(Record { key, parts: [payload.into()].into_iter().collect(), done }, Waiter::Thread);
         receiver.recv().unwrap_or_else(|_| Err(StoreError::Unavailable("the journal has ended".into())))
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::file::Place;
 use super::frame::Key;
@@ -21,7 +22,7 @@ pub(crate) struct Record {
     /// Whose it is.
     pub(crate) key: Key,
     /// Its payload, in parts that are copied only once, into the group.
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: SmallVec<[Bytes; 3]>,
     /// Who waits for it.
     pub(crate) done: Done,
 }

@@ -11,7 +11,7 @@ use super::facts::{self, AbandonedRecord, OpenRow, OpenedRecord};
 use super::index::{Admission, Located, Run};
 use super::keys;
 use super::rows::Table;
-use super::segment::{self, Facts, SegmentKey};
+use super::segment::{self, Facts, Parts, SegmentKey};
 use crate::domain::execution::Execution;
 use crate::domain::id::{ExecutionId, OrgId};
 use crate::domain::segment::Segment;
@@ -147,7 +147,7 @@ impl Core {
         &self,
         segment: &Segment,
         facts: Facts,
-        parts: Vec<Bytes>,
+        parts: Parts,
         done: Submitted,
     ) -> Result<(), (Submitted, Held)> {
         if let Some(reason) = self.failure.reason() {
