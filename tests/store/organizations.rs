@@ -44,7 +44,7 @@ async fn founded(store: &dyn ColdStore) -> OrgId {
 }
 
 fn renamed(name: &str) -> OrgChange {
-    OrgChange::Settings(SettingsPatch { name: Some(name.to_owned()), ..SettingsPatch::default() })
+    OrgChange::from(SettingsPatch { name: Some(name.to_owned()), ..SettingsPatch::default() })
 }
 
 async fn an_organization_begins_with_the_default_settings(store: &dyn ColdStore) {
@@ -66,8 +66,7 @@ async fn a_change_is_stored_with_its_entries(store: &dyn ColdStore) {
         slack_events: Some(vec![NotifiedStatus::Error]),
         ..SettingsPatch::default()
     };
-    let changed =
-        store.change_organization(org, OrgChange::Settings(patch), author()).await.unwrap().unwrap();
+    let changed = store.change_organization(org, OrgChange::from(patch), author()).await.unwrap().unwrap();
     assert_eq!(changed.organization.name, "Pinewood QA");
     assert_eq!(changed.organization.updated_ms, NOW_MS + 5);
     assert_eq!(store.organization_state(org).await, Ok(Some(changed.clone())));
@@ -112,7 +111,7 @@ async fn changes_of_different_fields_that_race_both_stand(store: &dyn ColdStore)
         let (a, b, c) = tokio::join!(
             store.change_organization(org, renamed(&name), author()),
             store.change_organization(org, OrgChange::Features(features), author()),
-            store.change_organization(org, OrgChange::Settings(events), author()),
+            store.change_organization(org, OrgChange::from(events), author()),
         );
         assert!(a.is_ok() && b.is_ok() && c.is_ok(), "race {race}: {a:?} {b:?} {c:?}");
         let state = store.organization_state(org).await.unwrap().unwrap();

@@ -47,7 +47,7 @@ pub(super) async fn update_organization(
             return Err(internal_host());
         }
     }
-    let change = OrgChange::Settings(update.seal(caller.org, &app.sealer));
+    let change = OrgChange::from(update.seal(caller.org, &app.sealer));
     let state = change_organization(&app, &caller, ip, change, UPDATE_FAILED).await?;
     let updated = OrganizationUpdated::new(state, &app.sealer);
     Ok(ok(updated.map_err(|error| Failure::internal(UPDATE_FAILED, error))?))

@@ -27,9 +27,15 @@ pub enum Patch<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrgChange {
     /// Name, notifications, secrets.
-    Settings(SettingsPatch),
+    Settings(Box<SettingsPatch>),
     /// Modules and AI features.
     Features(FeaturesPatch),
+}
+
+impl From<SettingsPatch> for OrgChange {
+    fn from(patch: SettingsPatch) -> Self {
+        Self::Settings(Box::new(patch))
+    }
 }
 
 /// Name, notifications, secrets; what is not there is kept.
@@ -241,7 +247,7 @@ mod tests {
         let mut state = state();
         let told = apply(
             &mut state,
-            OrgChange::Settings(SettingsPatch {
+            OrgChange::from(SettingsPatch {
                 name: Some("Pinewood QA".into()),
                 ai_analysis_enabled: Some(false),
                 slack_url: Patch::Set(sealed("tea")),
@@ -279,7 +285,7 @@ mod tests {
             webhook_secret: Patch::Clear,
             ..SettingsPatch::default()
         };
-        let told = apply(&mut state, OrgChange::Settings(patch));
+        let told = apply(&mut state, OrgChange::from(patch));
         let events = json!({ "old": ["FAILED", "ERROR", "UNSTABLE"], "new": [] });
         assert_eq!(
             told,
@@ -289,7 +295,7 @@ mod tests {
             )]
         );
         let before = state.clone();
-        let told = apply(&mut state, OrgChange::Settings(SettingsPatch::default()));
+        let told = apply(&mut state, OrgChange::from(SettingsPatch::default()));
         assert_eq!(told, [("org.settings_updated".to_owned(), json!({ "changes": {} }))]);
         assert_eq!(state, before);
         assert_eq!(state.settings.slack.events(), []);
@@ -303,10 +309,10 @@ mod tests {
             outbound_secret: Patch::Set(sealed("b")),
             ..SettingsPatch::default()
         };
-        apply(&mut state, OrgChange::Settings(set.clone()));
+        apply(&mut state, OrgChange::from(set.clone()));
         assert!(state.settings.outbound_url.is_some() && state.settings.outbound_secret.is_some());
         let cleared = SettingsPatch { outbound_url: Patch::Clear, ..set };
-        let told = apply(&mut state, OrgChange::Settings(cleared));
+        let told = apply(&mut state, OrgChange::from(cleared));
         assert_eq!((&state.settings.outbound_url, &state.settings.outbound_secret), (&None, &None));
         let changes = json!({ "outboundWebhookUrl": "***", "outboundWebhookSecret": "***" });
         assert_eq!(told, [("org.settings_updated".to_owned(), json!({ "changes": changes }))]);
