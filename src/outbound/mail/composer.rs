@@ -250,9 +250,7 @@ mod tests {
 
     #[test]
     fn every_letter_reads_well_in_a_terminal_and_has_its_link_alone_on_a_line() {
-        for (at, content) in
-            contents("Pinewood Labs for the Advancement of Very Long Names").iter().enumerate()
-        {
+        for content in &contents("Pinewood Labs for the Advancement of Very Long Names") {
             let parts = composer().parts("ivo@pinewood.test", content).unwrap();
             let links: Vec<_> = parts.text.lines().filter(|line| line.contains("https://")).collect();
             assert_eq!(links.len(), 1, "{}", parts.text);
