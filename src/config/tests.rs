@@ -167,14 +167,25 @@ fn the_examples_of_a_cluster_are_settings_that_agree_with_each_other() {
         let (name, value) = line.trim().split_once(": ")?;
         name.starts_with("RUNSTREAM_").then(|| variable(name, value.trim_matches('"')))
     });
+    // Secrets are handed on under the names they have here: a wrong one would be an unknown variable below.
     let variables: Vec<_> = variables.collect();
-    assert_eq!(variables.len(), 4, "{variables:?}");
+    assert_eq!(variables.len(), 7, "{variables:?}");
     let composed = Sources { environment: variables, ..Sources::default() };
     let composed = Configuration::load(&composed).unwrap().settings;
-    assert_eq!(composed.scylla, example.scylla);
+    assert_eq!((composed.store, &composed.scylla), (example.store, &example.scylla));
     assert_eq!(composed.keyspace.replication, example.keyspace.replication);
     for node in &composed.scylla.nodes {
         assert!(compose.contains(&format!("\n  {node}:\n    <<: *node\n")), "there is no service {node}");
     }
     assert_eq!(compose.matches("<<: *node").count(), composed.keyspace.replication[0].replicas);
+    assert_eq!(composed.keyspace.replication[0].replicas, 3);
+    assert_eq!(compose.matches("healthcheck:").count(), 2, "one for the nodes, one for the server");
+    for (name, _) in compose.match_indices("image: ").filter_map(|(at, _)| compose[at + 7..].split_once('\n'))
+    {
+        let tag = name.split_once(':').map_or("", |(_, tag)| tag);
+        assert!(
+            tag.split('.').count() == 3 && tag.starts_with(|first: char| first.is_ascii_digit()),
+            "{name}"
+        );
+    }
 }
