@@ -18,6 +18,8 @@ use runstream::dial::SystemResolve;
 use runstream::domain::id::OrgId;
 use runstream::fs::OsFs;
 use runstream::http::{Body, Peer, full};
+use runstream::jobs::mail::{Mail, MailParts};
+use runstream::outbound::mail::Links;
 use runstream::store::contract::{Store, StoreError, StoreResult};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use serde_json::{Value, json};
@@ -94,14 +96,23 @@ impl Door {
             &Secrets::generate(),
             AccessSettings::default(),
         );
+        let sealer = Secrets::generate().sealer();
+        let mail = Mail::new(MailParts {
+            outbox: Arc::clone(&store) as _,
+            clock: Arc::clone(&time),
+            sealer: sealer.clone(),
+            links: Links::new("http://localhost:3000"),
+            postman: None,
+        });
         let app = App::new(Parts {
             store: shared,
             clock: time,
+            mail,
             engine: engine.await.unwrap(),
             access,
             passwords: Passwords::new(passwords).unwrap(),
             resolver: Arc::new(SystemResolve { timeout: Duration::from_secs(1) }),
-            sealer: Secrets::generate().sealer(),
+            sealer,
             settings: ApiSettings {
                 monitor_secret: Some(Secret::new(MONITOR).unwrap()),
                 ..ApiSettings::default()
