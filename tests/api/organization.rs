@@ -228,6 +228,7 @@ async fn features_are_merged_and_each_wrong_one_has_its_error() {
         "success": true, "features": { "testCasesEnabled": true, "testCyclesEnabled": false }, "aiFeatures": flags,
     });
     assert_eq!(switch(&site, &rosa, &body).await.expect(200), expected);
+    site.advance(1);
     assert_eq!(switch(&site, &rosa, &json!({ "aiFeatures": {} })).await.expect(200), expected);
     let shown = show(&site, &rosa).await;
     assert_eq!((&shown["aiFeatures"], &shown["features"]), (&expected["aiFeatures"], &expected["features"]));
@@ -331,6 +332,7 @@ async fn an_audit_log_is_read_filtered_and_paged() {
         site.advance(60);
         update(&site, &rosa, &json!({ "name": format!("Pinewood {name}") })).await.expect(200);
     }
+    site.advance(60);
     let project = site.project(&rosa, "Web Shop").await;
     let read = async |query: &str| {
         let path = format!("/api/organization/audit-logs{query}");

@@ -57,7 +57,7 @@ const server = new SMTPServer({
       event: "mail", raw, subject, text, html, messageId,
       from: from.value, to: to.value,
       envelope: [session.envelope.mailFrom.address, ...session.envelope.rcptTo.map(({ address }) => address)],
-      isSecure: session.secure, user: session.user ?? null, hello: session.hostNameAppearsAs,
+      isSecure: session.secure, user: session.user || null, hello: session.hostNameAppearsAs,
     });
     if (how === "lose") return cutAll();
     done(null, "taken");
