@@ -86,9 +86,11 @@ async fn what_fails_for_now_is_tried_three_times_with_growing_pauses() {
         until_state(&site, org, &key, failed(1)).await;
         let pause_s = MAIL_RETRY[0].as_secs();
         site.advance(pause_s - 10);
+        site.server.mail().wake();
         server.listen().await;
         assert_eq!(server.count("refused"), refusals + 1, "too early");
         site.advance(11);
+        site.server.mail().wake();
         until_state(&site, org, &key, failed(2)).await;
         assert!(MAIL_RETRY[1] > MAIL_RETRY[0]);
         // The first two get well, the last does not.
@@ -96,14 +98,17 @@ async fn what_fails_for_now_is_tried_three_times_with_growing_pauses() {
             server.answer("take").await;
         }
         site.advance(MAIL_RETRY[1].as_secs() - 10);
+        site.server.mail().wake();
         server.listen().await;
         assert_eq!(server.count("refused"), refusals + 2, "too early");
         site.advance(11);
+        site.server.mail().wake();
         until_state(&site, org, &key, if number < 2 { SENT } else { GIVEN_UP }).await;
     }
     server.listen().await;
     assert_eq!((server.count("mail"), server.count("refused")), (2, 7));
     site.advance(24 * 3600);
+    site.server.mail().wake();
     server.listen().await;
     assert_eq!((server.count("mail"), server.count("refused")), (2, 7));
 }
@@ -168,6 +173,7 @@ async fn a_letter_whose_answer_was_lost_comes_again_under_the_same_message_id() 
     until_state(&site, org, "a", failed(1)).await;
     server.answer("take").await;
     site.advance(MAIL_RETRY[0].as_secs() + 1);
+    site.server.mail().wake();
     let second = server.mail(2).await;
     assert_eq!(first["messageId"], second["messageId"]);
     until_state(&site, org, "a", SENT).await;
@@ -176,6 +182,7 @@ async fn a_letter_whose_answer_was_lost_comes_again_under_the_same_message_id() 
         site.server.mail().write(org, "a".into(), "ivo@pinewood.test", &invitation("a", "b"), NOW_MS * 2);
     assert_eq!(site.store().post_letter(again.unwrap()).await, Ok(Posting::Known));
     site.advance(3_600);
+    site.server.mail().wake();
     server.listen().await;
     assert_eq!(server.count("mail"), 2);
 }
@@ -252,6 +259,7 @@ async fn a_handler_waits_a_bounded_time_for_the_first_try() {
     let moving = async {
         server.until("connected", 1).await;
         site.advance(3);
+        site.server.mail().wake();
     };
     let (was_sent, ()) = tokio::join!(waiting, moving);
     assert!(!was_sent);
