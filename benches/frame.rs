@@ -53,7 +53,7 @@ async fn publish(feed: &Feed, task: &TaskId, pieces: usize) {
             task: task.clone(),
             start: at(piece),
             end: at(piece + 1),
-            text: vec![text.clone()],
+            text: [text.clone()].into_iter().collect(),
             updated: false,
             body: None,
         });
