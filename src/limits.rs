@@ -401,6 +401,21 @@ pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// A request that took longer is logged.
 pub const SLOW_REQUEST: Duration = Duration::from_secs(2);
 
+/// Environment variables of a project.
+pub const VARIABLES_PER_PROJECT_MAX: u64 = 50;
+/// Characters of a variable's name.
+pub const VARIABLE_NAME_CHARS_MAX: usize = 128;
+/// Characters of a variable's value.
+pub const VARIABLE_VALUE_CHARS_MAX: usize = 4_096;
+/// Characters of a project's image and test folder.
+pub const PROJECT_TEXT_CHARS_MAX: usize = 256;
+/// Characters of a project's target address.
+pub const TARGET_URL_CHARS_MAX: usize = 2_048;
+/// How often a change that was overtaken by another one of the same record is begun anew.
+pub const OVERTAKEN_TRIES: u32 = 16;
+/// Passes over all sealed values after which a rotation of keys gives up: others keep sealing with an older key.
+pub const RESEAL_PASSES_MAX: u32 = 3;
+
 /// Longest part of a load of `runstream bench`.
 pub const BENCH_DURATION_MAX: Duration = Duration::from_secs(3_600);
 /// Its fastest load, events a second.

@@ -74,6 +74,20 @@ impl FromRequestParts<App> for Segment {
     }
 }
 
+/// The two parameters of the path, decoded. What cannot be decoded is empty, which no parameter may be.
+#[derive(Debug, Clone)]
+pub(super) struct Segments(pub(super) String, pub(super) String);
+
+impl FromRequestParts<App> for Segments {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let segments = Path::<(String, String)>::from_request_parts(parts, app).await;
+        let (first, second) = segments.map(|Path(texts)| texts).unwrap_or_default();
+        Ok(Self(first, second))
+    }
+}
+
 /// A request's body as it came: a JSON object's members.
 pub(super) type Members = Map<String, Value>;
 

@@ -94,6 +94,11 @@ pub(super) fn failed(error: &'static str) -> impl FnOnce(StoreError) -> Failure 
     }
 }
 
+/// 503: others changed the same record every time.
+pub(super) fn overtaken() -> Failure {
+    Failure::unavailable("Others are changing this at the moment", UNREACHED_RETRY_S)
+}
+
 /// Seconds after which a store that was not reached may be again.
 const UNREACHED_RETRY_S: u64 = 2;
 /// Seconds after which a full store may have room again.

@@ -55,6 +55,10 @@ row! {
     patch, PATCH
 }
 row! {
+    /// A row that replaces or changes.
+    put, PUT
+}
+row! {
     /// A row that removes.
     delete, DELETE
 }

@@ -142,12 +142,17 @@ object_id! {
     /// An audit entry.
     AuditId
 }
+object_id! {
+    /// An environment variable of a project.
+    VariableId
+}
 readable_id!(UserId);
 readable_id!(ProjectId);
 readable_id!(ExecutionId);
 readable_id!(CycleId);
 readable_id!(ApiKeyId);
 readable_id!(AuditId);
+readable_id!(VariableId);
 
 /// `#[serde(with = "stored_org")]` for records: the one way an [`OrgId`] is read back from bytes.
 pub mod stored_org {

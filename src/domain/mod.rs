@@ -28,5 +28,6 @@ pub mod test_id;
 pub mod text;
 pub mod time;
 pub mod usage;
+pub mod variable;
 pub mod view;
 pub mod webhook;

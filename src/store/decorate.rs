@@ -25,7 +25,9 @@ macro_rules! decorate_store {
             use $crate::domain::organization::{Author, OrgChange, OrgState};
             use $crate::domain::project::*;
             use $crate::domain::result::TestResult;
+            use $crate::domain::seal::Sealed;
             use $crate::domain::segment::{Position, Segment};
+            use $crate::domain::variable::Variable;
             use $crate::store::contract::*;
 
             $crate::decorate_store! { @trait $decorator Accounts {}
@@ -74,6 +76,9 @@ macro_rules! decorate_store {
                 create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
                 project(org: OrgId, project: ProjectId) -> Option<Project>;
                 projects(org: OrgId) -> Vec<Project>;
+                oldest_project(org: OrgId) -> Option<Project>;
+                project_settings(org: OrgId, project: ProjectId) -> Option<ProjectSettings>;
+                save_project_settings(org: OrgId, project: ProjectId, before: &ProjectSettings, after: ProjectSettings, audit: AuditEntry) -> bool;
                 quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> std::collections::HashSet<String>;
             }
             $crate::decorate_store! { @trait $decorator Outbox {}
@@ -85,6 +90,18 @@ macro_rules! decorate_store {
                 letter_state(org: OrgId, key: &str) -> Option<LetterState>;
                 outbox_depth() -> OutboxDepth;
                 purge_letters(now_ms: UnixMs) -> u64;
+            }
+            $crate::decorate_store! { @trait $decorator Variables {}
+                create_variable(variable: Variable, sealed: Option<Sealed>, max_variables: u64, audit: AuditEntry) -> bool;
+                variables(org: OrgId, project: ProjectId) -> Vec<Variable>;
+                variable(org: OrgId, project: ProjectId, variable: VariableId) -> Option<Variable>;
+                update_variable(before: &Variable, after: Variable, sealed: Option<Sealed>, audit: AuditEntry) -> bool;
+                delete_variable(before: &Variable, audit: AuditEntry) -> bool;
+            }
+            $crate::decorate_store! { @trait $decorator SealedValues {}
+                sealed(org: OrgId, name: &str) -> Option<Sealed>;
+                sealed_values(org: OrgId, after: &str, limit: usize) -> Vec<(String, Sealed)>;
+                replace_sealed(org: OrgId, name: &str, old: &Sealed, new: Sealed) -> bool;
             }
             $crate::decorate_store! { @trait $decorator Executions { $($submit)* }
                 open_run(opened: OpenedRun) -> ();

@@ -11,6 +11,7 @@ pub mod lsm;
 pub mod observed;
 mod places;
 pub mod record;
+pub mod reseal;
 pub mod scylla;
 mod tries;
 pub mod usage;

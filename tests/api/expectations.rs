@@ -83,6 +83,13 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("list_projects", "GET", "/api/projects", READERS, Some(100)),
     row("create_project", "POST", "/api/projects", WRITERS, Some(100)),
     row("show_project", "GET", "/api/projects/{projectId}", READERS, Some(100)),
+    row("show_project_settings", "GET", "/api/projects/{projectId}/settings", READERS, Some(100)),
+    row("save_project_settings", "PUT", "/api/projects/{projectId}/settings", WRITERS, Some(100)),
+    row("show_default_settings", "GET", "/api/project-settings", READERS, Some(100)),
+    row("list_variables", "GET", "/api/projects/{projectId}/env", READERS, Some(100)),
+    row("create_variable", "POST", "/api/projects/{projectId}/env", WRITERS, Some(100)),
+    row("update_variable", "PUT", "/api/projects/{projectId}/env/{varId}", WRITERS, Some(100)),
+    row("delete_variable", "DELETE", "/api/projects/{projectId}/env/{varId}", WRITERS, Some(100)),
 
     row("setup_ingest", "POST", "/api/ingest/setup", WRITERS, Some(100)),
     row("ingest_events", "POST", "/api/ingest/event", WRITERS, Some(500)),

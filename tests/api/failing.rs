@@ -180,6 +180,15 @@ async fn each_endpoint_has_its_own_failure() {
     let key = door.ask(Method::POST, "/api/auth/api-keys", &token, None).await.1["data"]["id"].clone();
     let key = format!("/api/auth/api-keys/{}", key.as_str().unwrap());
     let project = json!({ "name": "Web Shop" });
+    let shop = door.ask(Method::POST, "/api/projects", &token, Some(&json!({ "name": "Shop" }))).await.1;
+    let shop = format!("/api/projects/{}", shop["project"]["id"].as_str().unwrap());
+    let (settings, env) = (format!("{shop}/settings"), format!("{shop}/env"));
+    let variable = json!({ "key": "A", "value": "1" });
+    let made = door.ask(Method::POST, &env, &token, Some(&variable)).await.1;
+    let made = format!("{env}/{}", made["data"]["id"].as_str().unwrap());
+    let image = json!({ "dockerImage": "registry.test/e2e:5" });
+    let (other, renamed) = (json!({ "key": "B", "value": "1" }), json!({ "key": "C" }));
+    let (put, remove) = (Method::PUT, Method::DELETE);
     let (get, post, patch) = (Method::GET, Method::POST, Method::PATCH);
     let (features, switch) = ("/api/organization/features", json!({ "testCasesEnabled": false }));
     for (failing, method, path, body, error) in [
@@ -203,6 +212,17 @@ async fn each_endpoint_has_its_own_failure() {
         ("project_count", &get, "/api/organization/usage/alerts", None, "Failed to fetch usage alerts"),
         ("audit_log", &get, "/api/organization/audit-logs", None, "Internal Server Error"),
         ("organization", &get, "/api/billing/subscription", None, "Failed to fetch subscription"),
+        ("project", &get, settings.as_str(), None, "Failed to fetch project settings"),
+        ("project_settings", &get, settings.as_str(), None, "Failed to fetch project settings"),
+        ("project_settings", &put, settings.as_str(), Some(&image), "Failed to save project settings"),
+        ("save_project_settings", &put, settings.as_str(), Some(&image), "Failed to save project settings"),
+        ("oldest_project", &get, "/api/project-settings", None, "Failed to fetch project settings"),
+        ("variables", &get, env.as_str(), None, "Failed to fetch environment variables"),
+        ("create_variable", &post, env.as_str(), Some(&other), "Failed to create environment variable"),
+        ("variable", &put, made.as_str(), Some(&renamed), "Failed to update environment variable"),
+        ("update_variable", &put, made.as_str(), Some(&renamed), "Failed to update environment variable"),
+        ("variable", &remove, made.as_str(), None, "Failed to delete environment variable"),
+        ("delete_variable", &remove, made.as_str(), None, "Failed to delete environment variable"),
     ] {
         door.fail(failing, damaged());
         let (status, answer) = door.ask(method.clone(), path, &token, body).await;

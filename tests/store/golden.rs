@@ -4,14 +4,15 @@
 use std::fmt::Debug;
 
 use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
-use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId};
+use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId, VariableId};
 use runstream::domain::mail::{Letter, LetterEnd, LetterKind, SealedContent, WaitingLetter};
 use runstream::domain::organization::{
     AiConfig, AiFeature, Integrations, NotifiedStatus, OrgSettings, OrgState, place,
 };
-use runstream::domain::project::Project;
+use runstream::domain::project::{Project, ProjectSettings, TargetUrls};
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::domain::seal::{Sealed, Sealer, SealingKey};
+use runstream::domain::variable::Variable;
 use runstream::store::record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,6 +128,32 @@ fn organization_settings() {
     let state = OrgState { organization, settings };
     let on: Vec<_> = AiFeature::ALL.into_iter().filter(|feature| state.has(*feature)).collect();
     assert_eq!(on, [AiFeature::FlakinessDetective, AiFeature::AutomationPlanner]);
+}
+
+#[test]
+fn project_settings() {
+    let target_urls = TargetUrls { prod: "https://shop.test".into(), ..TargetUrls::default() };
+    let settings = ProjectSettings {
+        docker_image: "registry.test/e2e:5".into(),
+        target_urls,
+        default_test_folder: "tests/e2e".into(),
+        auto_quarantine: false,
+    };
+    check("project_settings", &settings);
+}
+
+#[test]
+fn variables() {
+    let variable = Variable {
+        id: VariableId::from_bytes(*b"variable...."),
+        org: OrgId::from_bytes(*b"organization"),
+        project: ProjectId::from_bytes(*b"project....."),
+        key: "BASE_URL".into(),
+        value: Some("https://shop.test".into()),
+        created_ms: 1_774_000_000_123,
+        updated_ms: 1_774_000_000_456,
+    };
+    check("variable", &variable);
 }
 
 #[test]

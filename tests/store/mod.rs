@@ -11,15 +11,18 @@ mod logins;
 mod organizations;
 mod outbox;
 mod people;
+mod project_settings;
 mod projects;
 mod random;
 mod results;
 pub(crate) mod runs;
 mod scylla;
+pub(crate) mod sealed;
 mod segments;
 mod settling;
 mod texts;
 mod tokens;
+mod variables;
 
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
 use runstream::store::contract::{
-    Accounts, Executions, FeedLog, Organizations, Outbox, People, Projects, Tokens,
+    Accounts, Executions, FeedLog, Organizations, Outbox, People, Projects, SealedValues, Tokens, Variables,
 };
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
@@ -36,8 +39,14 @@ use runstream::store::scylla::{Cold, Cql};
 use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
-pub(crate) trait ColdStore: Accounts + Organizations + People + Tokens + Projects + Outbox {}
-impl<T: Accounts + Organizations + People + Tokens + Projects + Outbox + ?Sized> ColdStore for T {}
+pub(crate) trait ColdStore:
+    Accounts + Organizations + People + Tokens + Projects + Outbox + Variables + SealedValues
+{
+}
+impl<T: Accounts + Organizations + People + Tokens + Projects + Outbox + Variables + SealedValues + ?Sized>
+    ColdStore for T
+{
+}
 
 /// What the suite needs of a store.
 pub(crate) trait Store: ColdStore + Executions + FeedLog {}
@@ -280,6 +289,13 @@ pub(crate) mod sample {
             created_ms,
             updated_ms: created_ms,
         }
+    }
+
+    /// A project of `org`, created.
+    pub(crate) async fn new_project(store: &dyn ColdStore, org: OrgId) -> Project {
+        let project = project(org, &format!("p{:x}", rand::random::<u64>()), NOW_MS);
+        store.create_project(project.clone(), u64::MAX, audit(org, "project.created")).await.unwrap();
+        project
     }
 
     pub(crate) fn audit(org: OrgId, action: &str) -> AuditEntry {

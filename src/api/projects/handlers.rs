@@ -3,6 +3,7 @@
 use axum::extract::State;
 use serde_json::json;
 
+use super::find_project;
 use super::model::{NewProject, OneProject, Projects};
 use crate::api::App;
 use crate::api::audit::Actor;
@@ -65,13 +66,6 @@ pub(super) async fn show_project(
     Viewer(caller): Viewer,
     Segment(id): Segment,
 ) -> Reply<OneProject> {
-    // A malformed id is answered like an unknown one.
-    let project = match id.parse::<ProjectId>() {
-        Ok(id) => app.store.project(caller.org, id).await.map_err(failed("Failed to fetch project"))?,
-        Err(_) => None,
-    };
-    let project = project.ok_or_else(|| {
-        Failure::not_found("Project not found", "The organization has no project with this id")
-    })?;
+    let project = find_project(&app, caller.org, &id, "Failed to fetch project").await?;
     Ok(ok(OneProject { project: project.into() }))
 }

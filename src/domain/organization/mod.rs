@@ -44,6 +44,33 @@ pub struct OrgSettings {
     pub ai: AiConfig,
 }
 
+impl OrgSettings {
+    /// The sealed settings that are set, by the place each is bound to, in the order of their places' names.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<(&'static str, &Sealed)> {
+        let all = [
+            (place::MS_TEAMS_URL, &self.ms_teams.url),
+            (place::OUTBOUND_SECRET, &self.outbound_secret),
+            (place::OUTBOUND_URL, &self.outbound_url),
+            (place::SLACK_URL, &self.slack.url),
+            (place::WEBHOOK_SECRET, &self.webhook_secret),
+        ];
+        all.into_iter().filter_map(|(place, value)| Some((place, value.as_ref()?))).collect()
+    }
+
+    /// The sealed setting of this place; `None` if there is no such place, or nothing is set.
+    pub fn sealed_mut(&mut self, place: &str) -> Option<&mut Sealed> {
+        match place {
+            place::MS_TEAMS_URL => self.ms_teams.url.as_mut(),
+            place::OUTBOUND_SECRET => self.outbound_secret.as_mut(),
+            place::OUTBOUND_URL => self.outbound_url.as_mut(),
+            place::SLACK_URL => self.slack.url.as_mut(),
+            place::WEBHOOK_SECRET => self.webhook_secret.as_mut(),
+            _ => None,
+        }
+    }
+}
+
 impl Default for OrgSettings {
     fn default() -> Self {
         Self {

@@ -14,7 +14,9 @@ mod organizations;
 mod outbox;
 mod people;
 mod projects;
+mod sealed;
 mod tokens;
+mod variables;
 
 pub use accounts::{Accounts, LoginGate};
 pub use executions::{
@@ -26,7 +28,9 @@ pub use organizations::{AuditFilter, Organizations};
 pub use outbox::{Outbox, Posting};
 pub use people::People;
 pub use projects::Projects;
+pub use sealed::SealedValues;
 pub use tokens::Tokens;
+pub use variables::Variables;
 
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +70,12 @@ pub enum Conflict {
     /// The organization has started as many runs in the period as allowed.
     #[error("run limit reached")]
     RunLimit,
+    /// The project has as many variables as allowed.
+    #[error("variable limit reached")]
+    VariableLimit,
+    /// A variable with this name exists in the project.
+    #[error("variable name is taken")]
+    VariableKey,
     /// The owner has as many keys as allowed.
     #[error("key limit reached")]
     KeyLimit,
@@ -87,7 +97,9 @@ impl<T: Accounts + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
-pub trait Store: Credentials + Organizations + People + Projects + Outbox + Executions + FeedLog {
+pub trait Store:
+    Credentials + Organizations + People + Projects + Variables + SealedValues + Outbox + Executions + FeedLog
+{
     /// Does a real round trip to where data is kept.
     ///
     /// # Errors

@@ -15,8 +15,10 @@ mod outbox;
 mod people;
 mod projects;
 pub mod runs;
+mod sealed;
 mod table;
 mod tokens;
+mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;

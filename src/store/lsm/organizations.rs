@@ -17,7 +17,7 @@ use crate::store::contract::{AuditFilter, Organizations, StoreResult};
 use crate::store::places::Places;
 
 /// `org`.
-const SETTINGS: Table<OrgSettings> = Table::named("organization_settings");
+pub(super) const SETTINGS: Table<OrgSettings> = Table::named("organization_settings");
 /// `org period_ms`.
 const RUN_PLACES: Table<Places> = Table::named("run_places");
 

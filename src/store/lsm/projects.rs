@@ -3,24 +3,28 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use fjall::Readable;
 
 use super::LsmStore;
 use super::audit;
+use super::db::Db;
 use super::table::{Key, Table};
 use crate::domain::account::AuditEntry;
 use crate::domain::id::{OrgId, ProjectId};
-use crate::domain::project::Project;
+use crate::domain::project::{Project, ProjectSettings};
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Conflict, Projects, StoreError, StoreResult};
 
 /// `org project`.
-const PROJECTS: Table<Project> = Table::named("projects");
+pub(super) const PROJECTS: Table<Project> = Table::named("projects");
 /// `org created_ms project` → the project's id.
 const PROJECTS_BY_AGE: Table<ProjectId> = Table::named("projects_by_age");
 /// `org slug` → the project's id.
 const PROJECTS_BY_SLUG: Table<ProjectId> = Table::named("projects_by_slug");
 /// `org` → how many projects it has.
 pub(super) const PROJECT_COUNTS: Table<u64> = Table::named("project_counts");
+/// `org project` → its settings, but for what the project's record holds.
+const PROJECT_SETTINGS: Table<ProjectSettings> = Table::named("project_settings");
 /// `org project group test` → the test. Filled by the quarantine endpoints when they come.
 const QUARANTINED: Table<String> = Table::named("quarantined_tests");
 
@@ -28,8 +32,21 @@ fn org_key(org: OrgId) -> Key {
     Key::new().id(org.as_bytes())
 }
 
-fn project_key(org: OrgId, project: ProjectId) -> Key {
+pub(super) fn project_key(org: OrgId, project: ProjectId) -> Key {
     org_key(org).id(project.as_bytes())
+}
+
+/// A project and its settings.
+fn settings_of(
+    db: &Db,
+    view: &impl Readable,
+    org: OrgId,
+    project: ProjectId,
+) -> StoreResult<Option<(Project, ProjectSettings)>> {
+    let Some(project) = PROJECTS.get(db, view, &project_key(org, project))? else { return Ok(None) };
+    let saved = PROJECT_SETTINGS.get(db, view, &project_key(org, project.id))?.unwrap_or_default();
+    let settings = ProjectSettings { auto_quarantine: project.auto_quarantine, ..saved };
+    Ok(Some((project, settings)))
 }
 
 #[async_trait]
@@ -74,6 +91,50 @@ impl Projects for LsmStore {
                         id.and_then(|id| PROJECTS.get(db, &view, &project_key(org, id))).transpose()
                     })
                     .collect()
+            })
+            .await
+    }
+
+    async fn oldest_project(&self, org: OrgId) -> StoreResult<Option<Project>> {
+        self.db
+            .blocking(move |db| {
+                let view = db.inner().read_tx();
+                let oldest = PROJECTS_BY_AGE.records(db, &view, &org_key(org))?.next().transpose()?;
+                oldest.map_or(Ok(None), |id| PROJECTS.get(db, &view, &project_key(org, id)))
+            })
+            .await
+    }
+
+    async fn project_settings(&self, org: OrgId, project: ProjectId) -> StoreResult<Option<ProjectSettings>> {
+        self.db
+            .blocking(move |db| {
+                let found = settings_of(db, &db.inner().read_tx(), org, project)?;
+                Ok(found.map(|(_, settings)| settings))
+            })
+            .await
+    }
+
+    async fn save_project_settings(
+        &self,
+        org: OrgId,
+        project: ProjectId,
+        before: &ProjectSettings,
+        after: ProjectSettings,
+        audit: AuditEntry,
+    ) -> StoreResult<bool> {
+        let before = before.clone();
+        self.db
+            .commit(move |db, change| {
+                let Some((stored, _)) =
+                    settings_of(db, change, org, project)?.filter(|(_, settings)| *settings == before)
+                else {
+                    return Ok(false);
+                };
+                let stored = Project { auto_quarantine: after.auto_quarantine, ..stored };
+                PROJECTS.put(db, change, project_key(org, project), &stored)?;
+                PROJECT_SETTINGS.put(db, change, project_key(org, project), &after)?;
+                audit::put(db, change, &audit)?;
+                Ok(true)
             })
             .await
     }

@@ -11,17 +11,19 @@ use super::runs::{RunSettings, ScyllaRuns};
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::execution::{Cycle, Execution, Session};
-use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId};
+use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId, VariableId};
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
 use crate::domain::member::MemberChange;
 use crate::domain::organization::{Author, OrgChange, OrgState};
-use crate::domain::project::Project;
+use crate::domain::project::{Project, ProjectSettings};
 use crate::domain::result::TestResult;
+use crate::domain::seal::Sealed;
 use crate::domain::segment::{Position, Segment};
+use crate::domain::variable::Variable;
 use crate::store::contract::{
     Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow,
-    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, People, Posting, Projects, RunState, Store,
-    StoreResult, TextPage, Tokens,
+    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, People, Posting, Projects, RunState, SealedValues,
+    Store, StoreResult, TextPage, Tokens, Variables,
 };
 
 /// The distributed store.
@@ -131,6 +133,9 @@ pass_on! { Projects to cold;
     create_project(project: Project, max_projects: u64, audit: AuditEntry) -> ();
     project(org: OrgId, project: ProjectId) -> Option<Project>;
     projects(org: OrgId) -> Vec<Project>;
+    oldest_project(org: OrgId) -> Option<Project>;
+    project_settings(org: OrgId, project: ProjectId) -> Option<ProjectSettings>;
+    save_project_settings(org: OrgId, project: ProjectId, before: &ProjectSettings, after: ProjectSettings, audit: AuditEntry) -> bool;
     quarantined_tests(org: OrgId, project: ProjectId, group: &str) -> HashSet<String>;
 }
 
@@ -144,6 +149,22 @@ pass_on! { Outbox to cold;
     letter_state(org: OrgId, key: &str) -> Option<LetterState>;
     outbox_depth() -> OutboxDepth;
     purge_letters(now_ms: UnixMs) -> u64;
+}
+
+#[rustfmt::skip]
+pass_on! { Variables to cold;
+    create_variable(variable: Variable, sealed: Option<Sealed>, max_variables: u64, audit: AuditEntry) -> bool;
+    variables(org: OrgId, project: ProjectId) -> Vec<Variable>;
+    variable(org: OrgId, project: ProjectId, variable: VariableId) -> Option<Variable>;
+    update_variable(before: &Variable, after: Variable, sealed: Option<Sealed>, audit: AuditEntry) -> bool;
+    delete_variable(before: &Variable, audit: AuditEntry) -> bool;
+}
+
+#[rustfmt::skip]
+pass_on! { SealedValues to cold;
+    sealed(org: OrgId, name: &str) -> Option<Sealed>;
+    sealed_values(org: OrgId, after: &str, limit: usize) -> Vec<(String, Sealed)>;
+    replace_sealed(org: OrgId, name: &str, old: &Sealed, new: Sealed) -> bool;
 }
 
 #[rustfmt::skip]

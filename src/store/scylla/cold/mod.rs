@@ -18,9 +18,11 @@ mod outbox;
 mod people;
 mod projects;
 mod rows;
+mod sealed;
 mod statements;
 mod tokens;
 mod usage;
+mod variables;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -32,6 +32,14 @@ pub(super) const PROJECT: &str = "project";
 pub(super) const PROJECT_PLACE: &str = "project_place";
 /// `slug` → the project's id.
 pub(super) const PROJECT_SLUG: &str = "project_slug";
+/// `project` → its settings, but for what the project's record holds.
+pub(super) const PROJECT_SETTINGS: &str = "project_settings";
+/// `project variable` → the variable's record.
+pub(super) const VARIABLE: &str = "variable";
+/// `project name` → the variable's id.
+pub(super) const VARIABLE_KEY: &str = "variable_key";
+/// `name` → the sealed value.
+pub(super) const SEALED: &str = "sealed";
 /// `project length group test` → the test. Filled by the quarantine endpoints when they come.
 pub(super) const QUARANTINED: &str = "quarantined";
 /// `token` → when it expires.
@@ -109,6 +117,18 @@ impl Cold {
     ) -> StoreResult<Vec<(Vec<u8>, Vec<u8>)>> {
         let values = (org.as_bytes().as_slice(), kind, prefix, upper_bound(prefix));
         self.cql.first_rows(&self.statements.slice, values, usize::MAX).await
+    }
+
+    /// Keys and values of the first `limit` rows whose keys are `first` or later.
+    pub(super) async fn from(
+        &self,
+        org: OrgId,
+        kind: &str,
+        first: &[u8],
+        limit: usize,
+    ) -> StoreResult<Vec<(Vec<u8>, Vec<u8>)>> {
+        let values = (org.as_bytes().as_slice(), kind, first, upper_bound(&[]));
+        self.cql.first_rows(&self.statements.slice, values, limit).await
     }
 
     /// Whether at least `max` rows have keys that begin with `prefix`.
