@@ -10,6 +10,7 @@ mod cache;
 mod identify;
 mod key;
 mod password;
+mod sealing;
 mod secrets;
 mod settings;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use address::{MalformedNetwork, Network, client_address};
 pub use identify::{API_KEY_HEADER, Accept};
 pub use key::NewKey;
 pub use password::{PasswordError, PasswordSettings, Passwords};
+pub use sealing::{begin_key_change, end_key_change};
 pub use secrets::{ConfiguredSecrets, Secret, SecretError, Secrets};
 pub use settings::AccessSettings;
 pub use tier::{RATE_LIMIT, RATE_REMAINING, RATE_RESET, Tiers, WINDOW_MS, rate_headers, rate_limit_exceeded};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
 
+use super::sealing;
 use crate::domain::seal::{Sealer, SealingKey};
 
 /// Mode of a secret's file.
@@ -115,7 +116,7 @@ impl Secrets {
             Some(secret) => Ok(secret),
             None => load_or_create(&dir.join(name)),
         };
-        let (sealing, older_sealing) = sealing(&dir.join(SEALING_FILE), configured.sealing)?;
+        let (sealing, older_sealing) = sealing::keys(dir, configured.sealing)?;
         Ok(Self {
             token: one(configured.token, "token.secret")?,
             key_hash: one(configured.key_hash, "key-hash.secret")?,
@@ -132,21 +133,8 @@ impl Secrets {
     }
 }
 
-/// Holds the sealing keys, one a line, the current one first.
-const SEALING_FILE: &str = "sealing.secret";
-
-/// The current sealing key and the older ones.
-fn sealing(path: &Path, configured: Vec<Secret>) -> Result<(Secret, Vec<Secret>), SecretError> {
-    let kept = load(path)?.unwrap_or_default();
-    let mut keys = configured.into_iter().chain(kept);
-    let current = match keys.next() {
-        Some(current) => current,
-        None => load_or_create(path)?,
-    };
-    Ok((current, keys.collect()))
-}
-
-fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
+/// The secret in a file, generated and written on first use.
+pub(super) fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
     if let Some(secrets) = load(path)? {
         return match <[Secret; 1]>::try_from(secrets) {
             Ok([secret]) => Ok(secret),
@@ -160,7 +148,7 @@ fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
 }
 
 /// The secrets in a file, one a line; at least one. `None` if there is no file.
-fn load(path: &Path) -> Result<Option<Vec<Secret>>, SecretError> {
+pub(super) fn load(path: &Path) -> Result<Option<Vec<Secret>>, SecretError> {
     let failed = |source| SecretError::Io { path: path.to_owned(), source };
     let malformed = || SecretError::Malformed(path.to_owned());
     let text = match fs::read_to_string(path) {
@@ -178,7 +166,7 @@ fn load(path: &Path) -> Result<Option<Vec<Secret>>, SecretError> {
 }
 
 /// Writes the file whole or not at all, and durably: a lost secret voids everything made with it.
-fn save(path: &Path, secrets: &[Secret]) -> io::Result<()> {
+pub(super) fn save(path: &Path, secrets: &[Secret]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let unfinished = path.with_extension("secret.new");
@@ -259,21 +247,5 @@ mod tests {
         let read = Secrets::load_or_create(data.path(), ConfiguredSecrets::default());
         assert!(matches!(read, Err(SecretError::Malformed(_))), "only sealing keys may be several: {read:?}");
         assert!(matches!(Secret::new(*b"short"), Err(SecretError::TooShort)));
-    }
-    #[test]
-    fn configured_sealing_keys_come_first_and_those_of_the_folder_still_open() {
-        let data = tempfile::tempdir().unwrap();
-        let generated = Secrets::load_or_create(data.path(), ConfiguredSecrets::default()).unwrap();
-        let secret = |letter: u8| Secret::new([letter; 32]).unwrap();
-        let configured = ConfiguredSecrets { sealing: vec![secret(1), secret(2)], ..Default::default() };
-        let secrets = Secrets::load_or_create(data.path(), configured.clone()).unwrap();
-        let ids = |secrets: &Secrets| secrets.sealer().keys().collect::<Vec<_>>();
-        let key = |letter: u8| SealingKey::from_secret(&[letter; 32]).id();
-        assert_eq!(ids(&secrets), [key(1), key(2), ids(&generated)[0]]);
-
-        let elsewhere = tempfile::tempdir().unwrap();
-        let secrets = Secrets::load_or_create(elsewhere.path(), configured).unwrap();
-        assert_eq!(ids(&secrets), [key(1), key(2)]);
-        assert!(!elsewhere.path().join("sealing.secret").exists(), "none is made beside configured ones");
     }
 }

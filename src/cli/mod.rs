@@ -8,6 +8,7 @@ mod configuration;
 mod health;
 mod routes;
 mod schema;
+mod secrets;
 mod serve;
 
 pub mod client;
@@ -31,6 +32,7 @@ use self::demo::{Demo, DemoArgs};
 use self::health::HealthArgs;
 use self::routes::RoutesArgs;
 use self::schema::SchemaArgs;
+use self::secrets::SecretsArgs;
 use self::serve::ServeArgs;
 use self::tail::{Tail, TailArgs};
 use crate::clock::{Clock, SystemClock};
@@ -76,6 +78,7 @@ enum Command {
     Bench(Box<BenchArgs>),
     Routes(RoutesArgs),
     Schema(SchemaArgs),
+    Secrets(SecretsArgs),
     Config(ConfigArgs),
     Health(HealthArgs),
     Completions(CompletionsArgs),
@@ -93,6 +96,7 @@ impl Cli {
             Command::Bench(args) => in_runtime(bench::run(*args, clock)),
             Command::Routes(args) => routes::run(&args),
             Command::Schema(args) => schema::run(&args),
+            Command::Secrets(args) => secrets::run(&args),
             Command::Config(args) => configuration::run(&args),
             Command::Health(args) => health::run(args),
             Command::Completions(args) => completions::run(&args),

@@ -5,4 +5,5 @@ mod bench_load;
 mod bench_report;
 mod bench_stub;
 mod demo;
+mod secrets;
 mod tail;
