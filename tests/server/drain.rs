@@ -96,7 +96,7 @@ async fn secrets_are_made_for_the_owner_only() {
             secrets += 1;
         }
     }
-    assert_eq!(secrets, 2, "one for tokens, one for API keys");
+    assert_eq!(secrets, 3, "one for tokens, one for API keys, one for what is sealed");
 }
 
 #[test]
