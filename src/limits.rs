@@ -230,6 +230,8 @@ pub const LOGIN_FAILURES_MAX: u32 = 5;
 pub const LOGIN_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// How long an address stays locked.
 pub const LOGIN_LOCK: Duration = Duration::from_secs(15 * 60);
+/// How often a change of a member is decided anew because others have changed that member meanwhile.
+pub const MEMBER_CHANGE_TRIES: u32 = 5;
 /// Lifetime of a token.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long an audit entry is kept.

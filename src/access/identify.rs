@@ -54,7 +54,7 @@ impl From<&User> for Account {
 pub(super) struct KnownKey {
     pub(super) id: ApiKeyId,
     org: OrgId,
-    owner: UserId,
+    pub(super) owner: UserId,
     created_ms: UnixMs,
     /// When its use was last marked; Unix milliseconds.
     marked_ms: AtomicI64,
@@ -260,7 +260,9 @@ fn authentication_required() -> Failure {
     )
 }
 
-fn invalid_token() -> Failure {
+/// What is told of a token that is not accepted, or whose account is gone.
+#[must_use]
+pub fn invalid_token() -> Failure {
     Failure::new(Kind::Unauthenticated, "Invalid token", "The token is not valid or is over; sign in again")
 }
 

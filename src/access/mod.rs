@@ -1,7 +1,7 @@
 //! Who calls and how often: tokens and API keys become a [`Caller`], requests are counted against their tiers.
 //!
 //! Start at [`Access::identify`]: it is the only way from a request to an organization. Everything that voids a
-//! credential goes through [`Access`] too ([`Access::revoke_token`], [`Access::revoke_key`], [`Access::update_user`]),
+//! credential goes through [`Access`] too ([`Access::revoke_token`], [`Access::revoke_key`], [`Access::voiding`]),
 //! so that the caches here never let in what was voided, and open connections hear of it ([`Access::revocations`]).
 //! Nothing here reads a body or writes an answer; who may do what is decided by [`Caller::require`] alone.
 
@@ -36,7 +36,7 @@ use key::KeyHasher;
 use token::Tokens;
 
 pub use address::{MalformedNetwork, Network, client_address};
-pub use identify::{API_KEY_HEADER, Accept};
+pub use identify::{API_KEY_HEADER, Accept, invalid_token};
 pub use key::NewKey;
 pub use password::{PasswordError, PasswordSettings, Passwords};
 pub use sealing::{begin_key_change, end_key_change};
@@ -196,17 +196,22 @@ impl Access {
         revoked
     }
 
-    /// Replaces an account's record and stores `audit`; `false` if there is no such account. When this returns, the
-    /// next request of the account sees the change, whatever credential it carries.
+    /// Makes a `change` of the store that may take rights or credentials from `user`. When this returns, the account's
+    /// next request sees the change, whatever credential it carries, and its open connections are looked at.
     ///
     /// # Errors
-    /// Those of the store.
-    pub async fn update_user(&self, user: User, audit: Option<AuditEntry>) -> StoreResult<bool> {
-        let id = user.id;
-        let updated = self.inner.store.update_user(user, audit).await;
-        self.inner.accounts.drop_key(&id);
-        self.announce(Revocation::User(id));
-        updated
+    /// Those of the change.
+    pub async fn voiding<T>(
+        &self,
+        user: UserId,
+        change: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
+        let changed = change.await;
+        // Also after a failure: the outcome may be unknown.
+        self.inner.accounts.drop_key(&user);
+        self.inner.known_keys.drop_if(|_, known| known.owner == user);
+        self.announce(Revocation::User(user));
+        changed
     }
 
     /// Hears of everything that is voided from now on. A receiver that has missed some (`Lagged`) must ask

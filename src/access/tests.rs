@@ -103,7 +103,10 @@ impl World {
 
     async fn update(&mut self, change: impl FnOnce(&mut User)) {
         change(&mut self.user);
-        assert_eq!(self.access.update_user(self.user.clone(), None).await, Ok(true));
+        assert_eq!(
+            self.access.voiding(self.user.id, self.store.update_user(self.user.clone(), None)).await,
+            Ok(true)
+        );
     }
 }
 

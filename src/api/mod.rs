@@ -15,11 +15,13 @@ mod executions;
 mod extract;
 mod guard;
 mod organization;
+mod person;
 mod projects;
 mod quota;
 mod reply;
 mod route;
 mod system;
+mod users;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub fn routes() -> Vec<Route> {
         ("executions", executions::endpoints()),
         ("projects", projects::endpoints()),
         ("system", system::endpoints()),
+        ("users", users::endpoints()),
     ];
     let tagged = categories.into_iter().flat_map(|(category, rows)| {
         rows.into_iter().map(move |row| row.with(|endpoint| Endpoint { category, ..endpoint }))

@@ -1,5 +1,6 @@
 //! Signing up, in and out.
 
+use runstream::access::PasswordSettings;
 use runstream::domain::account::User;
 use runstream::domain::role::{AccountStatus, Role};
 use serde_json::{Value, json};
@@ -229,6 +230,36 @@ async fn parallel_guesses_do_not_exceed_the_threshold() {
     let answered = all.iter().filter(|answer| answer.status == 401).count();
     let locked = all.iter().filter(|answer| answer.status == 429).count();
     assert_eq!((answered, locked), (5, 15));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_of_logins_is_sent_away_and_counts_for_nothing() {
+    let site = Site::start_with(|settings| {
+        settings.access.passwords =
+            PasswordSettings { parallel: 1, waiting_max: 1, ..PasswordSettings::default() };
+    })
+    .await;
+    let rosa = site.sign_up("rosa").await;
+    let email = |number: usize| format!("{number}@pinewood.test");
+    let logins = (0..30).map(|number| {
+        let (site, email) = (&site, email(number));
+        async move { log_in(site, &email, WRONG).await }
+    });
+    let all = futures_util::future::join_all(logins).await;
+    let refused: Vec<_> = (0..30).filter(|number| all[*number].status == 503).collect();
+    assert!(!refused.is_empty() && refused.len() < 30, "{all:?}");
+    for answer in all {
+        if answer.status == 503 {
+            assert_eq!(answer.failure().1, "Service unavailable");
+            assert_eq!(answer.header("retry-after"), Some("2"));
+        } else {
+            assert_eq!(answer.failure(), (401, "Invalid credentials".to_owned()));
+        }
+    }
+    for _ in 0..5 {
+        assert_eq!(log_in(&site, &email(refused[0]), WRONG).await.status, 401, "it was no try");
+    }
+    assert_eq!(log_in(&site, &rosa.email, PASSWORD).await.status, 200, "it is over");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,6 +58,8 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("sign_up", "POST", "/api/auth/signup", EVERYBODY, Some(5)),
     row("log_in", "POST", "/api/auth/login", EVERYBODY, Some(5)),
     row("show_me", "GET", "/api/auth/me", PEOPLE, Some(100)),
+    row("update_profile", "PATCH", "/api/auth/profile", PEOPLE, Some(100)),
+    row("change_password", "POST", "/api/auth/change-password", PEOPLE, Some(5)),
     row("log_out", "POST", "/api/auth/logout", PEOPLE, Some(100)),
     row("create_api_key", "POST", "/api/auth/api-keys", PEOPLE, Some(100)),
     row("list_api_keys", "GET", "/api/auth/api-keys", PEOPLE, Some(100)),
@@ -71,6 +73,11 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("list_audit_logs", "GET", "/api/organization/audit-logs", ADMINS, Some(100)),
     row("list_plans", "GET", "/api/billing/plans", EVERYBODY, Some(100)),
     row("show_subscription", "GET", "/api/billing/subscription", ADMINS, Some(100)),
+
+    row("list_users", "GET", "/api/users", PEOPLE, Some(100)),
+    row("show_user", "GET", "/api/users/{id}", PEOPLE, Some(100)),
+    row("change_user_role", "PATCH", "/api/users/{id}/role", ADMINS, Some(10)),
+    row("remove_user", "DELETE", "/api/users/{id}", ADMINS, Some(10)),
 
     row("list_executions", "GET", "/api/executions", READERS, Some(100)),
     row("get_execution", "GET", "/api/executions/{taskId}", READERS, Some(100)),

@@ -191,9 +191,21 @@ async fn each_endpoint_has_its_own_failure() {
     let (put, remove) = (Method::PUT, Method::DELETE);
     let (get, post, patch) = (Method::GET, Method::POST, Method::PATCH);
     let (features, switch) = ("/api/organization/features", json!({ "testCasesEnabled": false }));
+    let (name, viewer) = (json!({ "name": "Rosa L." }), json!({ "role": "viewer" }));
+    let passwords = json!({ "currentPassword": PASSWORD, "newPassword": "Other-horse-2!" });
+    let user = "/api/users/690a11b2c3d4e5f607182930".to_owned();
+    let role = format!("{user}/role");
     for (failing, method, path, body, error) in [
         ("organization", &get, "/api/auth/me", None, "Failed to fetch user info"),
+        ("member", &get, "/api/auth/me", None, "Failed to fetch user info"),
         ("member_count", &get, "/api/auth/me", None, "Failed to fetch user info"),
+        ("change_member", &patch, "/api/auth/profile", Some(&name), "Failed to update profile"),
+        ("member", &post, "/api/auth/change-password", Some(&passwords), "Internal Server Error"),
+        ("change_member", &post, "/api/auth/change-password", Some(&passwords), "Internal Server Error"),
+        ("members", &get, "/api/users", None, "Failed to fetch users"),
+        ("member", &get, user.as_str(), None, "Failed to fetch user"),
+        ("member", &patch, role.as_str(), Some(&viewer), "Failed to update role"),
+        ("member", &Method::DELETE, user.as_str(), None, "Failed to remove user"),
         ("revoke_token", &post, "/api/auth/logout", None, "Logout failed"),
         ("create_key", &post, "/api/auth/api-keys", None, "Failed to create API key"),
         ("keys_of", &get, "/api/auth/api-keys", None, "Failed to list API keys"),

@@ -162,7 +162,8 @@ impl Site {
     /// Changes the account behind a reporter.
     pub(super) async fn suspend(&self, reporter: &Reporter) {
         let user = User { status: AccountStatus::Suspended, ..reporter.user.clone() };
-        assert!(self.access.update_user(user, None).await.unwrap());
+        let (id, suspending) = (user.id, self.store.update_user(user, None));
+        assert!(self.access.voiding(id, suspending).await.unwrap());
     }
 
     /// Sends a JSON body with a reporter's key.

@@ -262,6 +262,44 @@ async fn a_suspension_behind_the_servers_back_ends_the_socket() {
 }
 
 #[tokio::test]
+async fn a_new_password_ends_the_socket_and_its_token_opens_another() {
+    let site = Site::start().await;
+    let org = site.org("alice").await;
+    let mut script = watching(&site, &org, &json!(["websocket"])).await;
+    let started = Instant::now();
+    let body = json!({ "currentPassword": "Correct-horse-7!", "newPassword": "Other-horse-2!" });
+    let changed = post(&org.person, "/api/auth/change-password", body).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    script.until_event("disconnect", 1).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(script.arguments("auth-error"), [&vec![json!({ "error": "Invalid or expired token" })]]);
+    script.order(json!({ "do": "token", "token": changed.body["token"] })).await;
+    script.order(json!({ "do": "connect" })).await;
+    script.until_event("auth-success", 2).await;
+}
+
+#[tokio::test]
+async fn a_removal_behind_the_servers_back_ends_the_socket() {
+    let site = Site::start().await;
+    let org = site.org("alice").await;
+    let other = site.org("bob").await;
+    let mut script = watching(&site, &org, &json!(["websocket"])).await;
+    let mut staying = watching(&site, &other, &json!(["websocket"])).await;
+    let stored =
+        async |name: &str| site.store().user_by_email(&format!("{name}@example.com")).await.unwrap().unwrap();
+    // Somebody has to be left to run the organization, and bob comes as if by an invitation.
+    let (alice, bob) = (stored("alice").await, stored("bob").await);
+    assert!(site.store().update_user(User { org: alice.org, ..bob }, None).await.unwrap());
+    staying.until_event("disconnect", 1).await;
+    let started = Instant::now();
+    let audit = site.store().audit_entries(alice.org, 1, 0).await.unwrap().0.remove(0);
+    assert!(site.store().remove_member(alice.org, alice.id, audit).await.unwrap().is_some());
+    script.until_event("disconnect", 1).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(script.arguments("auth-error"), [&vec![json!({ "error": "Invalid or expired token" })]]);
+}
+
+#[tokio::test]
 async fn an_expired_token_ends_the_socket_and_opens_none() {
     let clock = ManualClock::at(SystemClock.now_ms());
     let seams = Seams { clock: Arc::new(clock.clone()), ..Seams::default() };

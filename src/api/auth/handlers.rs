@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use axum::extract::State;
 use serde_json::json;
 
-use super::lockout;
+use super::lockout::{self, Try};
 use super::model::{LogIn, Me, SignUp, SignedIn};
-use crate::access::{Credential, IssuedToken};
+use crate::access::{Credential, IssuedToken, invalid_token};
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Client, Valid, Viewer};
@@ -82,7 +82,7 @@ pub(super) async fn log_in(
     let tried = lockout::begin(&app, &form.email, LOGIN_FAILED).await?;
     let (user, correct) = match check_password(&app, &tried.subject, form.password).await {
         Ok(checked) => checked,
-        Err(failure) => return Err(take_back(&app, &tried.subject, failure).await),
+        Err(failure) => return Err(after_taking_back(&app, &tried, failure).await),
     };
     let user = match user {
         Some(user) if correct => user,
@@ -91,23 +91,24 @@ pub(super) async fn log_in(
                 let actor = Actor { org: user.org, user: user.id, ip, now_ms: app.now_ms() };
                 audit_failure(&app, &actor, &user, tried.last).await?;
             }
-            return Err(invalid_credentials());
+            return Err(lockout::invalid_credentials());
         }
     };
     match let_in(&app, user, ip, &tried.subject).await {
         Ok(signed_in) => Ok(ok(signed_in).secret()),
         // The password was right: whatever else is wrong, this was no guess.
-        Err(failure) => Err(take_back(&app, &tried.subject, failure).await),
+        Err(failure) => Err(after_taking_back(&app, &tried, failure).await),
     }
 }
 
 pub(super) async fn show_me(State(app): State<App>, Viewer(caller): Viewer) -> Reply<Data<Me>> {
-    let user = app.store.user(caller.user).await.map_err(failed(ME_FAILED))?;
+    let user = app.store.member(caller.org, caller.user).await.map_err(failed(ME_FAILED))?;
+    // Removed since it was last looked at.
+    let user = user.ok_or_else(invalid_token)?;
     let organization = app.store.organization(caller.org).await.map_err(failed(ME_FAILED))?;
-    let (Some(user), Some(organization)) = (user, organization) else {
-        let message = "The account or its organization is no longer there";
-        return Err(Failure::not_found("User or organization not found", message));
-    };
+    let organization = organization.ok_or_else(|| {
+        Failure::not_found("User or organization not found", "The organization is no longer there")
+    })?;
     let members = app.store.member_count(caller.org).await.map_err(failed(ME_FAILED))?;
     Ok(ok(Data { data: Me::new(user, organization, app.settings.plan, members) }))
 }
@@ -163,10 +164,10 @@ async fn let_in(app: &App, user: User, ip: IpAddr, subject: &str) -> Result<Sign
 }
 
 /// Takes back the count of a try that was no wrong guess; returns what to answer.
-async fn take_back(app: &App, subject: &str, failure: Failure) -> Failure {
-    match app.store.undo_login(subject).await {
+async fn after_taking_back(app: &App, tried: &Try, failure: Failure) -> Failure {
+    match lockout::take_back(app, tried, LOGIN_FAILED).await {
         Ok(()) => failure,
-        Err(error) => failed(LOGIN_FAILED)(error),
+        Err(error) => error,
     }
 }
 
@@ -177,9 +178,4 @@ fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Fai
 fn email_taken() -> Failure {
     let message = "There is an account with this e-mail address; sign in instead";
     Failure::new(Kind::Conflict, "Email already registered", message)
-}
-
-fn invalid_credentials() -> Failure {
-    let message = "The e-mail address or the password is wrong";
-    Failure::new(Kind::Unauthenticated, "Invalid credentials", message)
 }

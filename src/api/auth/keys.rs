@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::model::{ApiKeys, KeyCreated, KeyName, KeyView};
+use crate::access::Credential;
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Client, Segment, Valid, Viewer};
@@ -25,7 +26,11 @@ pub(super) async fn create_api_key(
     Client(ip): Client,
     Valid(KeyName { name }): Valid<KeyName>,
 ) -> Reply<KeyCreated> {
-    let now_ms = app.now_ms();
+    // Not before the account's credentials count: the clock of the node that voided the older ones may be ahead.
+    let now_ms = match &caller.credential {
+        Credential::Token { credentials_from_ms, .. } => app.now_ms().max(*credentials_from_ms),
+        Credential::Key(_) => app.now_ms(),
+    };
     let new = app.access.generate_key();
     let key = ApiKey {
         id: ApiKeyId::generate(now_ms),

@@ -40,6 +40,20 @@ pub(super) async fn begin(app: &App, address: &str, error: &'static str) -> Resu
     }
 }
 
+/// Takes back the count of a try that was no wrong guess.
+///
+/// # Errors
+/// `error` if that cannot be written down.
+pub(super) async fn take_back(app: &App, tried: &Try, error: &'static str) -> Result<(), Failure> {
+    app.store.undo_login(&tried.subject).await.map_err(failed(error))
+}
+
+/// Not telling which of the two is wrong.
+pub(super) fn invalid_credentials() -> Failure {
+    let message = "The e-mail address or the password is wrong";
+    Failure::new(Kind::Unauthenticated, "Invalid credentials", message)
+}
+
 fn locked(left_ms: i64) -> Failure {
     let seconds = u64::try_from(left_ms).unwrap_or(0).div_ceil(1000).max(1);
     let minutes = seconds.div_ceil(60);

@@ -4,13 +4,18 @@ mod handlers;
 mod keys;
 mod lockout;
 mod model;
+mod profile;
 
 use http::StatusCode;
 
 use self::handlers::{log_in, log_out, show_me, sign_up};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
-use self::model::{ApiKeys, KeyCreated, KeyName, LogIn, Me, SignUp, SignedIn};
-use super::route::{Route, delete, get, post};
+use self::model::{
+    ApiKeys, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged, Profile, ProfileChanged, SignUp,
+    SignedIn,
+};
+use self::profile::{change_password, update_profile};
+use super::route::{Route, delete, get, patch, post};
 use crate::domain::role::Role;
 use crate::http::envelope::{Data, Message};
 use crate::http::{Callers, Tier};
@@ -51,6 +56,25 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
         .fails([
             (StatusCode::NOT_FOUND, "User or organization not found"),
             (StatusCode::INTERNAL_SERVER_ERROR, "Failed to fetch user info"),
+        ])),
+    patch("/api/auth/profile", PERSON, Tier::Api, update_profile).with(|row| row
+        .about("Changes the caller's name")
+        .takes::<Profile>()
+        .gives::<ProfileChanged>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Missing required field"),
+            (StatusCode::BAD_REQUEST, "Invalid name"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Failed to update profile"),
+        ])),
+    post("/api/auth/change-password", PERSON, Tier::Auth, change_password).with(|row| row
+        .about("Changes the caller's password; every credential of the account ends, and a new token is given")
+        .takes::<NewPassword>()
+        .gives::<PasswordChanged>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Missing required fields"),
+            (StatusCode::BAD_REQUEST, "Weak password"),
+            (StatusCode::UNAUTHORIZED, "Invalid credentials"),
+            (StatusCode::TOO_MANY_REQUESTS, "Account temporarily locked"),
         ])),
     post("/api/auth/logout", PERSON, Tier::Api, log_out).with(|row| row
         .about("Revokes the presented token, and no other")

@@ -5,6 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::extract::{FromMembers, Members};
+use crate::api::person::Person;
 use crate::domain::account::{ApiKey, Organization, User};
 use crate::domain::plan::{Plan, PlanLimits};
 use crate::domain::role::{AccountStatus, Role};
@@ -112,6 +113,70 @@ impl FromMembers for KeyName {
             _ => Err(invalid_key_name()),
         }
     }
+}
+
+/// What people change of themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+pub(super) struct Profile {
+    /// Trimmed.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(super) name: String,
+}
+
+impl FromMembers for Profile {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let name = members.get("name").and_then(Value::as_str).ok_or_else(Self::absent)?.trim();
+        if (1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
+            Ok(Self { name: name.to_owned() })
+        } else {
+            Err(invalid_name("Your name must be a text of 1 to 100 characters"))
+        }
+    }
+
+    fn absent() -> Failure {
+        Failure::bad_request("Missing required field", "The field name is needed, a text")
+    }
+}
+
+/// The password that is to replace the current one. Not trimmed.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewPassword {
+    /// The one of now.
+    #[schema(format = "password")]
+    pub(super) current_password: String,
+    /// With a lower-case letter, an upper-case letter, a digit and a special character.
+    #[schema(format = "password", min_length = 8, max_length = 128)]
+    pub(super) new_password: String,
+}
+
+impl FromMembers for NewPassword {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let current = members.get("currentPassword").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let new = members.get("newPassword").filter(|value| !is_blank(value));
+        let (Some(current), Some(new)) = (current, new) else { return Err(Self::absent()) };
+        Ok(Self { current_password: current.to_owned(), new_password: strong_password(new)? })
+    }
+
+    fn absent() -> Failure {
+        let message = "currentPassword and newPassword are needed";
+        Failure::bad_request("Missing required fields", message)
+    }
+}
+
+/// A person after a change.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProfileChanged {
+    pub(super) message: &'static str,
+    pub(super) user: Person,
+}
+
+/// A token made after the password was changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PasswordChanged {
+    pub(super) message: &'static str,
+    /// For `Authorization: Bearer`; all earlier ones are void.
+    pub(super) token: String,
 }
 
 /// A token and whose it is.
@@ -365,6 +430,38 @@ mod tests {
         ] {
             assert_eq!(read::<LogIn>(bad).err().as_deref(), Some("Missing credentials"));
         }
+    }
+
+    #[test]
+    fn a_profile_is_a_name() {
+        let name = |body: Value| read::<Profile>(body).map(|profile| profile.name);
+        assert_eq!(name(json!({ "name": " Rosa L. ", "role": "admin" })).as_deref(), Ok("Rosa L."));
+        assert_eq!(name(json!({ "name": "é".repeat(100) })).unwrap().chars().count(), 100);
+        for bad in [json!({}), json!({ "name": 7 }), json!({ "name": null }), json!({ "name": ["x"] })] {
+            assert_eq!(name(bad), Err("Missing required field".to_owned()));
+        }
+        for bad in [json!({ "name": "" }), json!({ "name": " \t" }), json!({ "name": "x".repeat(101) })] {
+            assert_eq!(name(bad), Err("Invalid name".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_new_password_comes_with_the_current_one_and_is_strong() {
+        let check = |body: Value, error: &str| {
+            assert_eq!(read::<NewPassword>(body.clone()).err().as_deref(), Some(error), "{body}");
+        };
+        let good = json!({ "currentPassword": " ", "newPassword": " Abcdef1!" });
+        assert_eq!(read::<NewPassword>(good).unwrap().new_password, " Abcdef1!");
+        for name in ["currentPassword", "newPassword"] {
+            for nothing in [json!(null), json!("")] {
+                let mut body = json!({ "currentPassword": "x", "newPassword": "Abcdef1!" });
+                body[name] = nothing;
+                check(body, "Missing required fields");
+            }
+        }
+        check(json!({ "currentPassword": 7, "newPassword": "Abcdef1!" }), "Missing required fields");
+        check(json!({ "currentPassword": "x", "newPassword": "abcdef1!" }), "Weak password");
+        check(json!({ "currentPassword": "x", "newPassword": 12_345_678 }), "Weak password");
     }
 
     #[test]
