@@ -17,6 +17,7 @@ pub mod password;
 pub mod plan;
 pub mod project;
 pub mod redact;
+pub mod reset;
 pub mod result;
 pub mod role;
 pub mod seal;

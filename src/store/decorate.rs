@@ -24,6 +24,7 @@ macro_rules! decorate_store {
             use $crate::domain::member::MemberChange;
             use $crate::domain::organization::{Author, OrgChange, OrgState};
             use $crate::domain::project::*;
+            use $crate::domain::reset::{PasswordReset, ResetHash};
             use $crate::domain::result::TestResult;
             use $crate::domain::seal::Sealed;
             use $crate::domain::segment::{Position, Segment};
@@ -56,6 +57,11 @@ macro_rules! decorate_store {
                 member(org: OrgId, user: UserId) -> Option<User>;
                 change_member(org: OrgId, user: UserId, change: MemberChange, now_ms: UnixMs, audit: Option<AuditEntry>) -> Option<User>;
                 remove_member(org: OrgId, user: UserId, audit: AuditEntry) -> Option<User>;
+            }
+            $crate::decorate_store! { @trait $decorator PasswordResets {}
+                begin_reset(org: OrgId, user: UserId, reset: PasswordReset, letter: Option<Letter>) -> bool;
+                reset_of(hash: &ResetHash, now_ms: UnixMs) -> Option<User>;
+                finish_reset(hash: &ResetHash, password_hash: String, now_ms: UnixMs, audit: AuditEntry) -> Option<User>;
             }
             $crate::decorate_store! { @trait $decorator Tokens {}
                 revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();

@@ -10,6 +10,7 @@ use runstream::domain::organization::{
     AiConfig, AiFeature, Integrations, NotifiedStatus, OrgSettings, OrgState, place,
 };
 use runstream::domain::project::{Project, ProjectSettings, TargetUrls};
+use runstream::domain::reset::PasswordReset;
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::domain::seal::{Sealed, Sealer, SealingKey};
 use runstream::domain::variable::Variable;
@@ -154,6 +155,16 @@ fn variables() {
         updated_ms: 1_774_000_000_456,
     };
     check("variable", &variable);
+}
+
+#[test]
+fn password_resets() {
+    let reset = PasswordReset {
+        hash: std::array::from_fn(|at| u8::try_from(at).unwrap()),
+        expires_ms: 1_774_000_000_123,
+        credentials_from_ms: 1_774_000_000_000,
+    };
+    check("password_reset", &reset);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod people;
 mod project_settings;
 mod projects;
 mod random;
+mod resets;
 mod results;
 pub(crate) mod runs;
 mod scylla;
@@ -30,7 +31,8 @@ use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
 use runstream::store::contract::{
-    Accounts, Executions, FeedLog, Organizations, Outbox, People, Projects, SealedValues, Tokens, Variables,
+    Accounts, Executions, FeedLog, Organizations, Outbox, PasswordResets, People, Projects, SealedValues,
+    Tokens, Variables,
 };
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
@@ -40,11 +42,21 @@ use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
 pub(crate) trait ColdStore:
-    Accounts + Organizations + People + Tokens + Projects + Outbox + Variables + SealedValues
+    Accounts + Organizations + People + PasswordResets + Tokens + Projects + Outbox + Variables + SealedValues
 {
 }
-impl<T: Accounts + Organizations + People + Tokens + Projects + Outbox + Variables + SealedValues + ?Sized>
-    ColdStore for T
+impl<
+    T: Accounts
+        + Organizations
+        + People
+        + PasswordResets
+        + Tokens
+        + Projects
+        + Outbox
+        + Variables
+        + SealedValues
+        + ?Sized,
+> ColdStore for T
 {
 }
 

@@ -14,6 +14,7 @@ mod organizations;
 mod outbox;
 mod people;
 mod projects;
+mod resets;
 mod sealed;
 mod tokens;
 mod variables;
@@ -28,6 +29,7 @@ pub use organizations::{AuditFilter, Organizations};
 pub use outbox::{Outbox, Posting};
 pub use people::People;
 pub use projects::Projects;
+pub use resets::PasswordResets;
 pub use sealed::SealedValues;
 pub use tokens::Tokens;
 pub use variables::Variables;
@@ -98,7 +100,16 @@ impl<T: Accounts + Tokens> Credentials for T {}
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
 pub trait Store:
-    Credentials + Organizations + People + Projects + Variables + SealedValues + Outbox + Executions + FeedLog
+    Credentials
+    + Organizations
+    + People
+    + PasswordResets
+    + Projects
+    + Variables
+    + SealedValues
+    + Outbox
+    + Executions
+    + FeedLog
 {
     /// Does a real round trip to where data is kept.
     ///

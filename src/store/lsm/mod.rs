@@ -14,6 +14,7 @@ mod organizations;
 mod outbox;
 mod people;
 mod projects;
+mod resets;
 pub mod runs;
 mod sealed;
 mod table;

@@ -10,7 +10,7 @@ use super::accounts::{
 };
 use super::db::Db;
 use super::table::Key;
-use super::{LsmStore, audit};
+use super::{LsmStore, audit, resets};
 use crate::clock::UnixMs;
 use crate::domain::account::{AuditEntry, User};
 use crate::domain::id::{OrgId, UserId};
@@ -26,7 +26,12 @@ fn account_of(db: &Db, view: &impl Readable, row: &[u8]) -> StoreResult<Option<U
     USERS.get(db, view, &Key::new().id(row.get(ORG_BYTES..).unwrap_or_default()))
 }
 
-fn member_of(db: &Db, view: &impl Readable, org: OrgId, user: UserId) -> StoreResult<Option<User>> {
+pub(super) fn member_of(
+    db: &Db,
+    view: &impl Readable,
+    org: OrgId,
+    user: UserId,
+) -> StoreResult<Option<User>> {
     Ok(USERS.get(db, view, &user_key(user))?.filter(|account| account.org == org))
 }
 
@@ -124,6 +129,7 @@ impl People for LsmStore {
                 let Some(stored) = member_of(db, tx, org, user)? else { return Ok(None) };
                 leave_an_admin(db, tx, &stored, None)?;
                 remove_keys(db, tx, org, user)?;
+                resets::forget(db, tx, user)?;
                 USERS.remove(db, tx, user_key(user))?;
                 USERS_BY_EMAIL.remove(db, tx, Key::new().text(&stored.email))?;
                 MEMBERS.remove(db, tx, member_key(org, user))?;

@@ -16,14 +16,15 @@ use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLe
 use crate::domain::member::MemberChange;
 use crate::domain::organization::{Author, OrgChange, OrgState};
 use crate::domain::project::{Project, ProjectSettings};
+use crate::domain::reset::{PasswordReset, ResetHash};
 use crate::domain::result::TestResult;
 use crate::domain::seal::Sealed;
 use crate::domain::segment::{Position, Segment};
 use crate::domain::variable::Variable;
 use crate::store::contract::{
     Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow,
-    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, People, Posting, Projects, RunState, SealedValues,
-    Store, StoreResult, TextPage, Tokens, Variables,
+    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, PasswordResets, People, Posting, Projects,
+    RunState, SealedValues, Store, StoreResult, TextPage, Tokens, Variables,
 };
 
 /// The distributed store.
@@ -107,6 +108,13 @@ pass_on! { People to cold;
     member(org: OrgId, user: UserId) -> Option<User>;
     change_member(org: OrgId, user: UserId, change: MemberChange, now_ms: UnixMs, audit: Option<AuditEntry>) -> Option<User>;
     remove_member(org: OrgId, user: UserId, audit: AuditEntry) -> Option<User>;
+}
+
+#[rustfmt::skip]
+pass_on! { PasswordResets to cold;
+    begin_reset(org: OrgId, user: UserId, reset: PasswordReset, letter: Option<Letter>) -> bool;
+    reset_of(hash: &ResetHash, now_ms: UnixMs) -> Option<User>;
+    finish_reset(hash: &ResetHash, password_hash: String, now_ms: UnixMs, audit: AuditEntry) -> Option<User>;
 }
 
 #[rustfmt::skip]

@@ -17,6 +17,7 @@ mod organizations;
 mod outbox;
 mod people;
 mod projects;
+mod resets;
 mod rows;
 mod sealed;
 mod statements;

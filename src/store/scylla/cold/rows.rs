@@ -42,6 +42,8 @@ pub(super) const VARIABLE_KEY: &str = "variable_key";
 pub(super) const SEALED: &str = "sealed";
 /// `project length group test` → the test. Filled by the quarantine endpoints when they come.
 pub(super) const QUARANTINED: &str = "quarantined";
+/// `user` → the password reset that was asked for last.
+pub(super) const RESET: &str = "reset";
 /// `token` → when it expires.
 pub(super) const REVOKED: &str = "revoked";
 /// The letter's key → a letter that waits.
