@@ -230,6 +230,13 @@ pub const LOGIN_FAILURES_MAX: u32 = 5;
 pub const LOGIN_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// How long an address stays locked.
 pub const LOGIN_LOCK: Duration = Duration::from_secs(15 * 60);
+/// How long the link of a password reset is good.
+pub const PASSWORD_RESET_LIFETIME: Duration = Duration::from_secs(3_600);
+/// How long the answer to a request for a password reset takes at least: longer than what is done for an address that has
+/// an account, so that the time does not tell which addresses have one.
+pub const PASSWORD_RESET_ANSWER: Duration = Duration::from_millis(250);
+/// How long a letter that greets a new account is of use.
+pub const WELCOME_LETTER_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How often a change of a member is decided anew because others have changed that member meanwhile.
 pub const MEMBER_CHANGE_TRIES: u32 = 5;
 /// Lifetime of a token.

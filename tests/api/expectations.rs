@@ -60,6 +60,8 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("show_me", "GET", "/api/auth/me", PEOPLE, Some(100)),
     row("update_profile", "PATCH", "/api/auth/profile", PEOPLE, Some(100)),
     row("change_password", "POST", "/api/auth/change-password", PEOPLE, Some(5)),
+    row("request_password_reset", "POST", "/api/auth/password-reset/request", EVERYBODY, Some(5)),
+    row("confirm_password_reset", "POST", "/api/auth/password-reset/confirm", EVERYBODY, Some(5)),
     row("log_out", "POST", "/api/auth/logout", PEOPLE, Some(100)),
     row("create_api_key", "POST", "/api/auth/api-keys", PEOPLE, Some(100)),
     row("list_api_keys", "GET", "/api/auth/api-keys", PEOPLE, Some(100)),

@@ -193,6 +193,8 @@ async fn each_endpoint_has_its_own_failure() {
     let (features, switch) = ("/api/organization/features", json!({ "testCasesEnabled": false }));
     let (name, viewer) = (json!({ "name": "Rosa L." }), json!({ "role": "viewer" }));
     let passwords = json!({ "currentPassword": PASSWORD, "newPassword": "Other-horse-2!" });
+    let address = json!({ "email": "rosa@pinewood.test" });
+    let reset = json!({ "token": "ab".repeat(32), "password": "Other-horse-2!" });
     let user = "/api/users/690a11b2c3d4e5f607182930".to_owned();
     let role = format!("{user}/role");
     for (failing, method, path, body, error) in [
@@ -202,6 +204,8 @@ async fn each_endpoint_has_its_own_failure() {
         ("change_member", &patch, "/api/auth/profile", Some(&name), "Failed to update profile"),
         ("member", &post, "/api/auth/change-password", Some(&passwords), "Internal Server Error"),
         ("change_member", &post, "/api/auth/change-password", Some(&passwords), "Internal Server Error"),
+        ("user_by_email", &post, "/api/auth/password-reset/request", Some(&address), "Internal Server Error"),
+        ("reset_of", &post, "/api/auth/password-reset/confirm", Some(&reset), "Internal Server Error"),
         ("members", &get, "/api/users", None, "Failed to fetch users"),
         ("member", &get, user.as_str(), None, "Failed to fetch user"),
         ("member", &patch, role.as_str(), Some(&viewer), "Failed to update role"),

@@ -57,7 +57,7 @@ async fn parallel_requests_share_the_count() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_has_five_tries_over_sign_up_and_login_together() {
+async fn an_address_has_five_tries_over_sign_up_login_and_resets_together() {
     let site = Site::start().await;
     let ask = async |path: &str, address: &str| {
         site.post(path).from(address).body("application/json", "{").send().await
@@ -65,8 +65,8 @@ async fn an_address_has_five_tries_over_sign_up_and_login_together() {
     for (left, path) in [
         (4, "/api/auth/login"),
         (3, "/api/auth/signup"),
-        (2, "/api/auth/login"),
-        (1, "/api/auth/signup"),
+        (2, "/api/auth/password-reset/request"),
+        (1, "/api/auth/password-reset/confirm"),
         (0, "/api/auth/login"),
     ] {
         let answer = ask(path, "203.0.113.9").await;

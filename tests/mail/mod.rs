@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivery;
+mod resets;
 mod server;
 mod usage;
 

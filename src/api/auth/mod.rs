@@ -5,16 +5,18 @@ mod keys;
 mod lockout;
 mod model;
 mod profile;
+mod reset;
 
 use http::StatusCode;
 
 use self::handlers::{log_in, log_out, show_me, sign_up};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
 use self::model::{
-    ApiKeys, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged, Profile, ProfileChanged, SignUp,
-    SignedIn,
+    ApiKeys, ForgottenPassword, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged, PasswordOfReset,
+    Profile, ProfileChanged, SignUp, SignedIn,
 };
 use self::profile::{change_password, update_profile};
+use self::reset::{confirm_password_reset, request_password_reset};
 use super::route::{Route, delete, get, patch, post};
 use crate::domain::role::Role;
 use crate::http::envelope::{Data, Message};
@@ -75,6 +77,19 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
             (StatusCode::BAD_REQUEST, "Weak password"),
             (StatusCode::UNAUTHORIZED, "Invalid credentials"),
             (StatusCode::TOO_MANY_REQUESTS, "Account temporarily locked"),
+        ])),
+    post("/api/auth/password-reset/request", Callers::Public, Tier::Auth, request_password_reset).with(|row| row
+        .about("Sends a letter with a link that sets a new password, if the address has an account")
+        .takes::<ForgottenPassword>()
+        .gives::<Message>(StatusCode::OK)
+        .fails([(StatusCode::BAD_REQUEST, "Invalid email format")])),
+    post("/api/auth/password-reset/confirm", Callers::Public, Tier::Auth, confirm_password_reset).with(|row| row
+        .about("Sets a new password with the token of a letter; every credential of the account ends, and a lock is lifted")
+        .takes::<PasswordOfReset>()
+        .gives::<Message>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Invalid reset token"),
+            (StatusCode::BAD_REQUEST, "Weak password"),
         ])),
     post("/api/auth/logout", PERSON, Tier::Api, log_out).with(|row| row
         .about("Revokes the presented token, and no other")

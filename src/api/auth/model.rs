@@ -8,6 +8,7 @@ use crate::api::extract::{FromMembers, Members};
 use crate::api::person::Person;
 use crate::domain::account::{ApiKey, Organization, User};
 use crate::domain::plan::{Plan, PlanLimits};
+use crate::domain::reset::ResetToken;
 use crate::domain::role::{AccountStatus, Role};
 use crate::domain::time::IsoMs;
 use crate::domain::{email, password};
@@ -53,9 +54,7 @@ impl FromMembers for SignUp {
         if organization.is_none() && invite_token.is_none() {
             return Err(missing_fields());
         }
-        let email = address.as_str().and_then(email::normalise).ok_or_else(|| {
-            Failure::bad_request("Invalid email format", "The e-mail address is not a valid one")
-        })?;
+        let email = address.as_str().and_then(email::normalise).ok_or_else(invalid_email)?;
         let password = strong_password(secret)?;
         let name = name.as_str().map(str::trim).filter(|name| name.chars().count() <= NAME_CHARS_MAX);
         let name = name.ok_or_else(|| invalid_name("Your name must be a text of 1 to 100 characters"))?;
@@ -161,6 +160,40 @@ impl FromMembers for NewPassword {
     fn absent() -> Failure {
         let message = "currentPassword and newPassword are needed";
         Failure::bad_request("Missing required fields", message)
+    }
+}
+
+/// Who has forgotten the password.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+pub(super) struct ForgottenPassword {
+    /// The address of the account, if there is one.
+    #[schema(format = "email", max_length = 254)]
+    pub(super) email: String,
+}
+
+impl FromMembers for ForgottenPassword {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let email = members.get("email").and_then(Value::as_str).and_then(email::normalise);
+        email.map(|email| Self { email }).ok_or_else(invalid_email)
+    }
+}
+
+/// The password that is to replace a forgotten one. Not trimmed.
+#[derive(Clone, PartialEq, Eq, ToSchema)]
+pub(super) struct PasswordOfReset {
+    /// From the letter's link.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
+    pub(super) token: ResetToken,
+    /// With a lower-case letter, an upper-case letter, a digit and a special character.
+    #[schema(format = "password", min_length = 8, max_length = 128)]
+    pub(super) password: String,
+}
+
+impl FromMembers for PasswordOfReset {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let token = members.get("token").and_then(Value::as_str).and_then(ResetToken::read);
+        let token = token.ok_or_else(invalid_reset)?;
+        Ok(Self { token, password: strong_password(members.get("password").unwrap_or(&Value::Null))? })
     }
 }
 
@@ -351,6 +384,16 @@ fn missing_fields() -> Failure {
     Failure::bad_request("Missing required fields", message)
 }
 
+fn invalid_email() -> Failure {
+    Failure::bad_request("Invalid email format", "The e-mail address is not a valid one")
+}
+
+/// The same for every cause: nobody learns by it which tokens there are.
+pub(super) fn invalid_reset() -> Failure {
+    let message = "The link is not valid, was used, or has expired; ask for a new one";
+    Failure::bad_request("Invalid reset token", message)
+}
+
 fn invalid_name(message: &'static str) -> Failure {
     Failure::bad_request("Invalid name", message)
 }
@@ -462,6 +505,28 @@ mod tests {
         check(json!({ "currentPassword": 7, "newPassword": "Abcdef1!" }), "Missing required fields");
         check(json!({ "currentPassword": "x", "newPassword": "abcdef1!" }), "Weak password");
         check(json!({ "currentPassword": "x", "newPassword": 12_345_678 }), "Weak password");
+    }
+
+    #[test]
+    fn a_forgotten_password_needs_an_address_and_its_successor_a_token() {
+        let email = |body: Value| read::<ForgottenPassword>(body).map(|form| form.email);
+        assert_eq!(email(json!({ "email": " Rosa@Pinewood.test " })).as_deref(), Ok("rosa@pinewood.test"));
+        for bad in [json!({}), json!({ "email": null }), json!({ "email": 7 }), json!({ "email": "rosa" })] {
+            assert_eq!(email(bad), Err("Invalid email format".to_owned()));
+        }
+        let token = "0123456789abcdef".repeat(4);
+        let check = |body: Value, error: &str| {
+            assert_eq!(read::<PasswordOfReset>(body.clone()).err().as_deref(), Some(error), "{body}");
+        };
+        let form = read::<PasswordOfReset>(json!({ "token": token, "password": " Abcdef1!" })).unwrap();
+        assert_eq!((form.token.expose(), form.password.as_str()), (token.as_str(), " Abcdef1!"));
+        for bad in [json!(null), json!(""), json!(7), json!("A".repeat(64)), json!("ab")] {
+            check(json!({ "token": bad, "password": "weak" }), "Invalid reset token");
+        }
+        check(json!({}), "Invalid reset token");
+        for weak in [json!(null), json!(""), json!("abcdef1!"), json!(12_345_678)] {
+            check(json!({ "token": token, "password": weak }), "Weak password");
+        }
     }
 
     #[test]
