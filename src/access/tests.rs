@@ -44,7 +44,7 @@ impl World {
             updated_ms: NOW_MS,
         };
         let world = Self { _data: data, store, clock, secrets, access, user };
-        world.store.sign_up(org, "x".into(), world.user.clone(), world.audit()).await.unwrap();
+        world.store.sign_up(org, "x".into(), world.user.clone(), world.audit(), None).await.unwrap();
         world
     }
 

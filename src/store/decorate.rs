@@ -32,7 +32,7 @@ macro_rules! decorate_store {
             use $crate::store::contract::*;
 
             $crate::decorate_store! { @trait $decorator Accounts {}
-                sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry) -> Organization;
+                sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry, letter: Option<Letter>) -> Organization;
                 user_by_email(email: &str) -> Option<User>;
                 user(user: UserId) -> Option<User>;
                 update_user(user: User, audit: Option<AuditEntry>) -> bool;

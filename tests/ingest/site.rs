@@ -123,8 +123,10 @@ impl Site {
             created_ms: START,
             updated_ms: START,
         };
-        let stored =
-            self.store.sign_up(organization, "fallback".to_owned(), user.clone(), audit(org, user.id)).await;
+        let stored = self
+            .store
+            .sign_up(organization, "fallback".to_owned(), user.clone(), audit(org, user.id), None)
+            .await;
         stored.unwrap();
         let project = Project {
             id: ProjectId::generate(START),

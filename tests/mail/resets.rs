@@ -52,7 +52,8 @@ fn invalid() -> (u16, String) {
 
 /// What an answer tells apart from the moment and the place in the tier's count.
 fn told(answer: &Answer) -> (u16, Vec<u8>, BTreeMap<String, String>) {
-    let headers = answer.headers.iter().filter(|(name, _)| !["date", "x-ratelimit-reset"].contains(&name.as_str()));
+    let headers =
+        answer.headers.iter().filter(|(name, _)| !["date", "x-ratelimit-reset"].contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     (answer.status, answer.body.to_vec(), headers.collect())
 }
@@ -73,7 +74,8 @@ async fn a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once()
     }
     assert_eq!(log_in(&site, &rosa, PASSWORD).await.status, 429);
     // Somebody without an account hears the same, and gets no letter.
-    let (known, unknown) = (request(&site, " Rosa@Pinewood.test").await, request(&site, "ivo@pinewood.test").await);
+    let (known, unknown) =
+        (request(&site, " Rosa@Pinewood.test").await, request(&site, "ivo@pinewood.test").await);
     assert_eq!(told(&known), told(&unknown));
     let body = known.expect(200);
     assert_eq!((body["success"].clone(), body.as_object().unwrap().len()), (json!(true), 2));

@@ -1,6 +1,7 @@
 //! Organizations and people.
 
 use runstream::domain::id::UserId;
+use runstream::domain::mail::{Letter, LetterKind, LetterState, SealedContent};
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::store::contract::{Conflict, StoreError};
 
@@ -10,6 +11,7 @@ on_each_cold_store! {
     signing_up_stores_organization_member_and_audit,
     a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id,
     a_taken_address_refuses_everything,
+    a_letter_is_stored_with_the_sign_up_or_not_at_all,
     of_racing_sign_ups_with_one_address_exactly_one_wins,
     racing_organizations_never_share_a_slug,
     who_is_not_there_is_none,
@@ -36,7 +38,7 @@ async fn a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id(store: &dyn C
         let org = sample::organization("pinewood");
         let user = sample::user(org.id, &format!("{number}@pinewood.test"));
         let audit = sample::audit(org.id, "auth.signup");
-        let stored = store.sign_up(org.clone(), "pinewood-0a1b2c".into(), user, audit).await.unwrap();
+        let stored = store.sign_up(org.clone(), "pinewood-0a1b2c".into(), user, audit, None).await.unwrap();
         assert_eq!(store.organization(org.id).await, Ok(Some(stored.clone())));
         slugs.push((stored.slug, org.id));
     }
@@ -45,12 +47,34 @@ async fn a_taken_slug_gives_way_to_the_fallback_and_that_to_the_id(store: &dyn C
     assert_eq!(slugs[2].0, format!("pinewood-0a1b2c-{}", slugs[2].1));
 }
 
+async fn a_letter_is_stored_with_the_sign_up_or_not_at_all(store: &dyn ColdStore) {
+    let sign_up = async |name: &str| {
+        let org = sample::organization(name);
+        let (user, audit) =
+            (sample::user(org.id, "rosa@pinewood.test"), sample::audit(org.id, "auth.signup"));
+        let letter = Letter {
+            org: org.id,
+            key: "welcome/1".into(),
+            kind: LetterKind::Welcome,
+            to: user.email.clone(),
+            content: SealedContent(b"sealed".to_vec()),
+            created_ms: sample::NOW_MS,
+            expires_ms: sample::NOW_MS + 1_000,
+        };
+        let stored = store.sign_up(org.clone(), format!("{name}-x"), user, audit, Some(letter)).await;
+        (stored.map(|org| org.slug), store.letter_state(org.id, "welcome/1").await)
+    };
+    let waits = Ok(Some(LetterState::Waiting { failures: 0 }));
+    assert_eq!(sign_up("pinewood").await, (Ok("pinewood".to_owned()), waits));
+    assert_eq!(sign_up("oakwood").await, (Err(StoreError::Conflict(Conflict::Email)), Ok(None)));
+}
+
 async fn a_taken_address_refuses_everything(store: &dyn ColdStore) {
     let (_, first) = sample::member(store, "pinewood").await;
     let org = sample::organization("oakwood");
     let second = sample::user(org.id, &first.email);
     let audit = sample::audit(org.id, "auth.signup");
-    let refused = store.sign_up(org.clone(), "x".into(), second.clone(), audit).await;
+    let refused = store.sign_up(org.clone(), "x".into(), second.clone(), audit, None).await;
     assert_eq!(refused, Err(StoreError::Conflict(Conflict::Email)));
     assert_eq!(store.organization(org.id).await, Ok(None));
     assert_eq!(store.user(second.id).await, Ok(None));
@@ -68,7 +92,7 @@ async fn of_racing_sign_ups_with_one_address_exactly_one_wins(store: &dyn ColdSt
             let org = sample::organization(&format!("{name}-{race}"));
             let user = sample::user(org.id, &email);
             let audit = sample::audit(org.id, "auth.signup");
-            store.sign_up(org, format!("{name}-{race}-x"), user, audit).await
+            store.sign_up(org, format!("{name}-{race}-x"), user, audit, None).await
         };
         let outcomes = tokio::join!(sign_up("a"), sign_up("b"), sign_up("c"));
         let outcomes = [outcomes.0, outcomes.1, outcomes.2];
@@ -87,7 +111,7 @@ async fn racing_organizations_never_share_a_slug(store: &dyn ColdStore) {
             let org = sample::organization(&format!("pinewood-{race}"));
             let user = sample::user(org.id, &format!("{name}-{race}@pinewood.test"));
             let audit = sample::audit(org.id, "auth.signup");
-            store.sign_up(org, format!("pinewood-{race}-{name}"), user, audit).await.unwrap().slug
+            store.sign_up(org, format!("pinewood-{race}-{name}"), user, audit, None).await.unwrap().slug
         };
         let (a, b) = tokio::join!(sign_up("a"), sign_up("b"));
         assert_ne!(a, b, "race {race}");
@@ -163,6 +187,6 @@ async fn accounts_survive_a_restart(home: &dyn ColdHome) {
     assert_eq!(sample::actions(&*store, org.id).await, ["auth.signup"]);
     let again = sample::user(org.id, &user.email);
     let audit = sample::audit(org.id, "auth.signup");
-    let refused = store.sign_up(sample::organization("x"), "y".into(), again, audit).await;
+    let refused = store.sign_up(sample::organization("x"), "y".into(), again, audit, None).await;
     assert_eq!(refused, Err(StoreError::Conflict(Conflict::Email)));
 }

@@ -333,7 +333,7 @@ pub(crate) mod sample {
         let org = organization(name);
         let user = user(org.id, &format!("{name}@pinewood.test"));
         let audit = audit(org.id, "auth.signup");
-        let org = store.sign_up(org, format!("{name}-0a1b2c"), user.clone(), audit).await.unwrap();
+        let org = store.sign_up(org, format!("{name}-0a1b2c"), user.clone(), audit, None).await.unwrap();
         (org, user)
     }
 
@@ -349,7 +349,7 @@ pub(crate) mod sample {
         let email = format!("{name}@pinewood.test");
         let new = User { id: UserId::generate(created_ms), role, created_ms, ..user(own.id, &email) };
         let audit = audit(own.id, "auth.signup");
-        store.sign_up(own, format!("left-by-{name}-x"), new.clone(), audit).await.unwrap();
+        store.sign_up(own, format!("left-by-{name}-x"), new.clone(), audit, None).await.unwrap();
         let moved = User { org, ..new };
         assert_eq!(store.update_user(moved.clone(), None).await, Ok(true));
         moved

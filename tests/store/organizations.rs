@@ -40,7 +40,7 @@ async fn founded(store: &dyn ColdStore) -> OrgId {
     let org = sample::organization(&slug);
     let user = sample::user(org.id, &format!("{slug}@pinewood.test"));
     let audit = sample::audit(org.id, "auth.signup");
-    store.sign_up(org, format!("{slug}-2"), user, audit).await.unwrap().id
+    store.sign_up(org, format!("{slug}-2"), user, audit, None).await.unwrap().id
 }
 
 fn renamed(name: &str) -> OrgChange {

@@ -241,7 +241,7 @@ async fn comes_back(store: &dyn ColdStore, removed: &User) {
     let org = sample::organization("second-try");
     let again = sample::user(org.id, &removed.email);
     let audit = sample::audit(org.id, "auth.signup");
-    let stored = store.sign_up(org, "second-try-x".into(), again.clone(), audit).await;
+    let stored = store.sign_up(org, "second-try-x".into(), again.clone(), audit, None).await;
     assert_eq!(stored.map(|org| org.slug), Ok("second-try".into()));
     assert_eq!(store.user_by_email(&removed.email).await, Ok(Some(again)));
     assert_eq!(store.user(removed.id).await, Ok(None), "the old account stays gone");

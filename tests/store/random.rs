@@ -56,7 +56,7 @@ type Answer = StoreResult<String>;
 async fn perform(store: &dyn ColdStore, operation: Operation) -> Answer {
     match operation {
         Operation::SignUp(org, fallback, user, audit) => {
-            store.sign_up(org, fallback, user, audit).await.map(|org| org.slug)
+            store.sign_up(org, fallback, user, audit, None).await.map(|org| org.slug)
         }
         Operation::Update(user, audit) => store.update_user(user, audit).await.map(|found| found.to_string()),
         Operation::Change(org, user, change, audit) => {

@@ -172,7 +172,7 @@ impl Site {
             ip: "198.51.100.1".into(),
             timestamp_ms: now_ms,
         };
-        self.store().sign_up(own, format!("left-by-{name}-2"), user.clone(), audit).await.unwrap();
+        self.store().sign_up(own, format!("left-by-{name}-2"), user.clone(), audit, None).await.unwrap();
         assert!(self.store().update_user(User { org: inviter.org, ..user }, None).await.unwrap());
         self.log_in(&email).await
     }

@@ -287,7 +287,7 @@ async fn people(store: &LsmStore) -> (OrgId, UserId, ProjectId) {
         created_ms: START_MS,
         updated_ms: START_MS,
     };
-    store.sign_up(organization, "pinewood-1".into(), person, audit()).await.unwrap();
+    store.sign_up(organization, "pinewood-1".into(), person, audit(), None).await.unwrap();
     let shop = Project {
         id: project,
         org,

@@ -12,8 +12,8 @@ use http::StatusCode;
 use self::handlers::{log_in, log_out, show_me, sign_up};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
 use self::model::{
-    ApiKeys, ForgottenPassword, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged, PasswordOfReset,
-    Profile, ProfileChanged, SignUp, SignedIn,
+    ApiKeys, ForgottenPassword, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged,
+    PasswordOfReset, Profile, ProfileChanged, SignUp, SignedIn,
 };
 use self::profile::{change_password, update_profile};
 use self::reset::{confirm_password_reset, request_password_reset};

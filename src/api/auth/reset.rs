@@ -34,7 +34,9 @@ pub(super) async fn request_password_reset(
         begin(&app, &user).await;
     }
     least.await;
-    Ok(ok(Message { message: "If there is an account with this address, a letter with a link is on its way" }))
+    Ok(ok(Message {
+        message: "If there is an account with this address, a letter with a link is on its way",
+    }))
 }
 
 pub(super) async fn confirm_password_reset(

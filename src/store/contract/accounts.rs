@@ -6,6 +6,7 @@ use super::StoreResult;
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::id::{ApiKeyId, OrgId, UserId};
+use crate::domain::mail::Letter;
 
 /// Whether a login may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum LoginGate {
 /// Organizations, people, API keys and the audit log.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Stores a new organization with its first member, and `audit`. If `org.slug` is taken it is stored with
+    /// Stores a new organization with its first member, `audit`, and `letter`, for which there need not be room. If `org.slug` is taken it is stored with
     /// `fallback_slug` instead, and if that is taken too, with the organization's id appended to it; the organization
     /// as stored is returned.
     ///
@@ -33,6 +34,7 @@ pub trait Accounts: Send + Sync {
         fallback_slug: String,
         user: User,
         audit: AuditEntry,
+        letter: Option<Letter>,
     ) -> StoreResult<Organization>;
 
     /// The account with this address (trimmed, lower case), or `None`.

@@ -5,10 +5,11 @@ use async_trait::async_trait;
 use fjall::Readable;
 
 use super::table::{Key, Table};
-use super::{LsmStore, audit, logins};
+use super::{LsmStore, audit, logins, outbox};
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::id::{ApiKeyId, OrgId, UserId};
+use crate::domain::mail::Letter;
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Accounts, Conflict, LoginGate, StoreError, StoreResult};
 use crate::store::lsm::db::Db;
@@ -71,6 +72,7 @@ impl Accounts for LsmStore {
         fallback_slug: String,
         user: User,
         audit: AuditEntry,
+        letter: Option<Letter>,
     ) -> StoreResult<Organization> {
         self.db
             .commit(move |db, change| {
@@ -86,6 +88,9 @@ impl Accounts for LsmStore {
                 MEMBERS.put(db, change, member_key(org.id, user.id), &())?;
                 MEMBER_COUNTS.add(db, change, org_key(org.id), 1)?;
                 audit::put(db, change, &audit)?;
+                if let Some(letter) = letter {
+                    outbox::put(db, change, letter)?;
+                }
                 Ok(org)
             })
             .await

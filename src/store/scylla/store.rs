@@ -81,7 +81,7 @@ macro_rules! pass_on {
 
 #[rustfmt::skip]
 pass_on! { Accounts to cold;
-    sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry) -> Organization;
+    sign_up(org: Organization, fallback_slug: String, user: User, audit: AuditEntry, letter: Option<Letter>) -> Organization;
     user_by_email(email: &str) -> Option<User>;
     user(user: UserId) -> Option<User>;
     update_user(user: User, audit: Option<AuditEntry>) -> bool;

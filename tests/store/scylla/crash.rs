@@ -98,7 +98,7 @@ async fn signing_up_is_all_or_nothing() {
         async |store, (org, user)| {
             let fallback = format!("{}-x", org.slug);
             let audit = sample::audit(org.id, "auth.signup");
-            let stored = store.sign_up(org.clone(), fallback, user.clone(), audit).await?;
+            let stored = store.sign_up(org.clone(), fallback, user.clone(), audit, None).await?;
             assert_eq!(stored.slug, org.slug, "what never came holds no slug");
             Ok(())
         },
@@ -306,7 +306,7 @@ async fn an_address_whose_release_never_came_is_free_all_the_same() {
         let org = sample::organization(&format!("again-{at}"));
         let again = sample::user(org.id, &user.email);
         let audit = sample::audit(org.id, "auth.signup");
-        store.sign_up(org, format!("again-{at}-x"), again.clone(), audit).await.unwrap();
+        store.sign_up(org, format!("again-{at}-x"), again.clone(), audit, None).await.unwrap();
         assert_eq!(store.user_by_email(&user.email).await, Ok(Some(again)));
         assert_eq!(store.user(user.id).await, Ok(None));
     }
@@ -326,7 +326,7 @@ async fn a_writer_whose_claim_was_replaced_cannot_commit() {
             let org = sample::organization(&name);
             let user = sample::user(org.id, &email);
             let audit = sample::audit(org.id, "auth.signup");
-            async move { store.sign_up(org, format!("{name}-x"), user, audit).await }
+            async move { store.sign_up(org, format!("{name}-x"), user, audit, None).await }
         };
         slow.faults().hold_after(writes);
         let held = tokio::spawn(sign_up(process, format!("slow-{writes}")));

@@ -10,6 +10,7 @@ use super::rows::{ORGANIZATION, USER, id_bytes};
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::id::{ApiKeyId, OrgId, UserId};
+use crate::domain::mail::Letter;
 use crate::store::contract::{Accounts, Conflict, LoginGate, StoreError, StoreResult};
 use crate::store::record;
 use crate::store::tries::Bounds;
@@ -36,6 +37,7 @@ impl Accounts for Cold {
         fallback_slug: String,
         user: User,
         audit: AuditEntry,
+        letter: Option<Letter>,
     ) -> StoreResult<Organization> {
         let (org_bytes, id) = (org.id.as_bytes().as_slice().to_owned(), user.id.as_bytes().as_slice());
         let Some(email_claim) = self.claim(Space::Email, &user.email, org.id, id).await? else {
@@ -52,10 +54,11 @@ impl Accounts for Cold {
                     return Err(replaced());
                 }
             }
-            let edits = vec![
+            let mut edits = vec![
                 Edit::Put(ORGANIZATION, Vec::new(), record::encode(&org)?),
                 Edit::Put(USER, id.to_vec(), record::encode(&user)?),
             ];
+            edits.extend(self.letter_edits(letter.as_slice()).await?);
             if turns.commit(edits, Some(&audit)).await? {
                 return Ok(org);
             }
