@@ -1,6 +1,7 @@
 //! The REST door over real sockets, and the table that drives it. `expectations` is written by hand from the API
 //! reference; `walk` holds every endpoint of every door to it.
 
+mod apart;
 mod auth;
 mod billing;
 mod bodies;
