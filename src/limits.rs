@@ -243,6 +243,10 @@ pub const MEMBER_CHANGE_TRIES: u32 = 5;
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long an audit entry is kept.
 pub const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long an invitation can be redeemed.
+pub const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long it is remembered after that, so that its token is still told apart from one that never was.
+pub const INVITATION_RETENTION: Duration = AUDIT_RETENTION;
 /// Rows that one list or one step of a purge touches.
 pub const ROWS_PER_CALL_MAX: usize = 1_000;
 /// Passwords hashed at the same time; each takes a core and 19 MiB.

@@ -146,6 +146,10 @@ object_id! {
     /// An environment variable of a project.
     VariableId
 }
+object_id! {
+    /// An invitation's record, not its token.
+    InvitationId
+}
 readable_id!(UserId);
 readable_id!(ProjectId);
 readable_id!(ExecutionId);
@@ -153,6 +157,7 @@ readable_id!(CycleId);
 readable_id!(ApiKeyId);
 readable_id!(AuditId);
 readable_id!(VariableId);
+readable_id!(InvitationId);
 
 /// `#[serde(with = "stored_org")]` for records: the one way an [`OrgId`] is read back from bytes.
 pub mod stored_org {

@@ -9,6 +9,7 @@ pub mod execution;
 pub mod finding;
 pub mod gate;
 pub mod id;
+pub mod invitation;
 pub mod mail;
 pub mod member;
 pub mod number;

@@ -20,6 +20,7 @@ macro_rules! decorate_store {
             use $crate::domain::account::*;
             use $crate::domain::execution::*;
             use $crate::domain::id::*;
+            use $crate::domain::invitation::{Invitation, TokenHash};
             use $crate::domain::mail::*;
             use $crate::domain::member::MemberChange;
             use $crate::domain::organization::{Author, OrgChange, OrgState};
@@ -62,6 +63,14 @@ macro_rules! decorate_store {
                 begin_reset(org: OrgId, user: UserId, reset: PasswordReset, letter: Option<Letter>) -> bool;
                 reset_of(hash: &ResetHash, now_ms: UnixMs) -> Option<User>;
                 finish_reset(hash: &ResetHash, password_hash: String, now_ms: UnixMs, audit: AuditEntry) -> Option<User>;
+            }
+            $crate::decorate_store! { @trait $decorator Invitations {}
+                invite(invitation: Invitation, max_members: u64, audit: AuditEntry) -> ();
+                invitations(org: OrgId, now_ms: UnixMs) -> Vec<Invitation>;
+                invitation(token: &TokenHash) -> Option<Invitation>;
+                revoke_invitation(org: OrgId, invitation: InvitationId, now_ms: UnixMs, audit: AuditEntry) -> bool;
+                sign_up_invited(token: &TokenHash, user: User, now_ms: UnixMs, max_members: u64, audit: Vec<AuditEntry>) -> ();
+                accept_invitation(acceptance: Acceptance) -> Option<User>;
             }
             $crate::decorate_store! { @trait $decorator Tokens {}
                 revoke_token(token: &str, expires_ms: UnixMs, audit: AuditEntry) -> ();

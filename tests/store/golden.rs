@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 
 use runstream::domain::account::{ApiKey, AuditEntry, Organization, User};
-use runstream::domain::id::{ApiKeyId, AuditId, OrgId, ProjectId, UserId, VariableId};
+use runstream::domain::id::{ApiKeyId, AuditId, InvitationId, OrgId, ProjectId, UserId, VariableId};
+use runstream::domain::invitation::Invitation;
 use runstream::domain::mail::{Letter, LetterEnd, LetterKind, SealedContent, WaitingLetter};
 use runstream::domain::organization::{
     AiConfig, AiFeature, Integrations, NotifiedStatus, OrgSettings, OrgState, place,
@@ -74,6 +75,22 @@ fn api_keys() {
         last_used_ms: None,
     };
     check("api_key", &key);
+}
+
+#[test]
+fn invitations() {
+    let invitation = Invitation {
+        id: InvitationId::from_bytes(*b"invitation.."),
+        org: OrgId::from_bytes(*b"organization"),
+        email: "ivo@pinewood.test".into(),
+        role: Role::Developer,
+        invited_by: UserId::from_bytes(*b"user..user.."),
+        token: std::array::from_fn(|at| u8::try_from(at).unwrap()),
+        accepted: true,
+        created_ms: 1_774_000_000_123,
+        expires_ms: 1_774_604_800_123,
+    };
+    check("invitation", &invitation);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod audit;
 mod executions;
 mod feed;
 mod golden;
+pub(crate) mod invitations;
 mod keys;
 mod logins;
 mod organizations;
@@ -31,8 +32,8 @@ use async_trait::async_trait;
 use runstream::clock::ManualClock;
 use runstream::fs::OsFs;
 use runstream::store::contract::{
-    Accounts, Executions, FeedLog, Organizations, Outbox, PasswordResets, People, Projects, SealedValues,
-    Tokens, Variables,
+    Accounts, Executions, FeedLog, Invitations, Organizations, Outbox, PasswordResets, People, Projects,
+    SealedValues, Tokens, Variables,
 };
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use runstream::store::observed::Observed;
@@ -42,11 +43,21 @@ use crate::support::cql;
 
 /// What the suite needs of a store's cold half.
 pub(crate) trait ColdStore:
-    Accounts + Organizations + People + PasswordResets + Tokens + Projects + Outbox + Variables + SealedValues
+    Accounts
+    + Invitations
+    + Organizations
+    + People
+    + PasswordResets
+    + Tokens
+    + Projects
+    + Outbox
+    + Variables
+    + SealedValues
 {
 }
 impl<
     T: Accounts
+        + Invitations
         + Organizations
         + People
         + PasswordResets

@@ -10,6 +10,7 @@
 mod accounts;
 mod executions;
 mod feed;
+mod invitations;
 mod organizations;
 mod outbox;
 mod people;
@@ -25,6 +26,7 @@ pub use executions::{
     Submitted, TextPage,
 };
 pub use feed::{FeedLog, FeedRow};
+pub use invitations::{Acceptance, Invitations};
 pub use organizations::{AuditFilter, Organizations};
 pub use outbox::{Outbox, Posting};
 pub use people::People;
@@ -63,6 +65,18 @@ pub enum Conflict {
     /// The account is not what the change was decided on any more.
     #[error("the account has changed")]
     MemberChanged,
+    /// An invitation for this address is pending.
+    #[error("invited already")]
+    Invited,
+    /// The invitation cannot be redeemed.
+    #[error("no such invitation")]
+    Invitation,
+    /// The organization has as many members as allowed.
+    #[error("member limit reached")]
+    MemberLimit,
+    /// The account is a member already.
+    #[error("a member already")]
+    Member,
     /// A project with this slug exists in the organization.
     #[error("slug is taken")]
     ProjectSlug,
@@ -93,9 +107,9 @@ pub enum Conflict {
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// What it takes to know who calls.
-pub trait Credentials: Accounts + Tokens {}
+pub trait Credentials: Accounts + Invitations + Tokens {}
 
-impl<T: Accounts + Tokens> Credentials for T {}
+impl<T: Accounts + Invitations + Tokens> Credentials for T {}
 
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]

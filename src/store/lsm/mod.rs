@@ -8,6 +8,7 @@ mod audit;
 mod db;
 mod executions;
 mod feed;
+mod invitations;
 mod journal;
 mod logins;
 mod organizations;

@@ -11,7 +11,10 @@ use super::runs::{RunSettings, ScyllaRuns};
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::execution::{Cycle, Execution, Session};
-use crate::domain::id::{ApiKeyId, ExecutionId, OrgId, ProjectId, SessionId, TaskId, UserId, VariableId};
+use crate::domain::id::{
+    ApiKeyId, ExecutionId, InvitationId, OrgId, ProjectId, SessionId, TaskId, UserId, VariableId,
+};
+use crate::domain::invitation::{Invitation, TokenHash};
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
 use crate::domain::member::MemberChange;
 use crate::domain::organization::{Author, OrgChange, OrgState};
@@ -22,9 +25,9 @@ use crate::domain::seal::Sealed;
 use crate::domain::segment::{Position, Segment};
 use crate::domain::variable::Variable;
 use crate::store::contract::{
-    Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow,
-    LoginGate, OpenRun, OpenedRun, Organizations, Outbox, PasswordResets, People, Posting, Projects,
-    RunState, SealedValues, Store, StoreResult, TextPage, Tokens, Variables,
+    Acceptance, Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog,
+    FeedRow, Invitations, LoginGate, OpenRun, OpenedRun, Organizations, Outbox, PasswordResets, People,
+    Posting, Projects, RunState, SealedValues, Store, StoreResult, TextPage, Tokens, Variables,
 };
 
 /// The distributed store.
@@ -115,6 +118,16 @@ pass_on! { PasswordResets to cold;
     begin_reset(org: OrgId, user: UserId, reset: PasswordReset, letter: Option<Letter>) -> bool;
     reset_of(hash: &ResetHash, now_ms: UnixMs) -> Option<User>;
     finish_reset(hash: &ResetHash, password_hash: String, now_ms: UnixMs, audit: AuditEntry) -> Option<User>;
+}
+
+#[rustfmt::skip]
+pass_on! { Invitations to cold;
+    invite(invitation: Invitation, max_members: u64, audit: AuditEntry) -> ();
+    invitations(org: OrgId, now_ms: UnixMs) -> Vec<Invitation>;
+    invitation(token: &TokenHash) -> Option<Invitation>;
+    revoke_invitation(org: OrgId, invitation: InvitationId, now_ms: UnixMs, audit: AuditEntry) -> bool;
+    sign_up_invited(token: &TokenHash, user: User, now_ms: UnixMs, max_members: u64, audit: Vec<AuditEntry>) -> ();
+    accept_invitation(acceptance: Acceptance) -> Option<User>;
 }
 
 #[rustfmt::skip]

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use runstream::clock::ManualClock;
 use runstream::domain::account::{ApiKey, Organization, User};
+use runstream::domain::invitation::Invitation;
 use runstream::domain::member::MemberChange;
 use runstream::domain::role::Role;
-use runstream::store::contract::{Accounts, People, Projects, StoreError, StoreResult};
+use runstream::store::contract::{Accounts, Invitations, People, Projects, StoreError, StoreResult};
 use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
 
-use crate::store::{ColdStore, sample};
+use crate::store::{ColdStore, invitations, sample};
 use crate::support::cql;
 
 /// More writes than any change takes.
@@ -368,4 +369,130 @@ async fn lost_answers_change_no_outcome() {
         assert_eq!(store.member_count(org.id).await, Ok(0));
         assert_eq!(store.member_count(to.id).await, Ok(2));
     }
+}
+
+/// Somebody with a key who is invited to another organization.
+async fn guest(
+    store: &dyn ColdStore,
+    number: u64,
+) -> (Organization, (Organization, User, ApiKey), Invitation) {
+    let (org, host) = member(store, number).await;
+    let (from, guest, key) = key_holder(store, number + 1_000).await;
+    let invited = invitations::invite(store, &host, &guest.email).await;
+    (org, (from, guest, key), invited)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn inviting_revoking_and_signing_up_by_an_invitation_are_all_or_nothing() {
+    let facts = async |store: &dyn ColdStore, (org, invited): &(Organization, Invitation)| {
+        let found = store.invitation(&invited.token).await.unwrap();
+        vec![
+            found.map_or(0, |found| 1 + u64::from(found.accepted)),
+            store.invitations(org.id, sample::NOW_MS).await.unwrap().len() as u64,
+            store.member_count(org.id).await.unwrap(),
+            u64::from(store.user_by_email(&invited.email).await.unwrap().is_some()),
+            actions(store, org).await,
+        ]
+    };
+    check_stops(
+        async |store, number| {
+            let (org, user) = member(store, number).await;
+            let invited = invitations::invitation((org.id, user.id), "ivo@x.test", sample::NOW_MS);
+            (org, invited)
+        },
+        async |store, (org, invited)| {
+            store.invite(invited.clone(), 9, sample::audit(org.id, "invitation.created")).await
+        },
+        facts,
+    )
+    .await;
+    let pending = async |store: &dyn ColdStore, number: u64| {
+        let (org, user) = member(store, number).await;
+        let invited = invitations::invite(store, &user, &format!("ivo-{number}@x.test")).await;
+        (org, invited)
+    };
+    check_stops(
+        pending,
+        async |store, (org, invited)| {
+            let audit = sample::audit(org.id, "invitation.revoked");
+            let revoked = store.revoke_invitation(org.id, invited.id, sample::NOW_MS, audit).await?;
+            assert!(revoked);
+            Ok(())
+        },
+        facts,
+    )
+    .await;
+    check_stops(
+        async |store, number| pending(store, number).await,
+        async |store, (org, invited)| {
+            let user = sample::user(org.id, &invited.email);
+            let audit =
+                vec![sample::audit(org.id, "auth.signup"), sample::audit(org.id, "invitation.accepted")];
+            store.sign_up_invited(&invited.token, user, sample::NOW_MS, 2, audit).await
+        },
+        facts,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn accepting_an_invitation_is_all_or_nothing() {
+    check_stops(
+        async |store, number| guest(store, number).await,
+        async |store, (_, (_, guest, _), invited)| {
+            let moved = store.accept_invitation(invitations::acceptance(invited, guest, 2)).await?;
+            assert!(moved.is_some());
+            Ok(())
+        },
+        async |store, (org, (from, guest, key), invited)| {
+            let stored = store.user(guest.id).await.unwrap().unwrap();
+            let by_email = store.user_by_email(&guest.email).await.unwrap().unwrap();
+            assert_eq!(stored, by_email);
+            let accepted = store.invitation(&invited.token).await.unwrap().unwrap().accepted;
+            let mut facts = vec![
+                u64::from(stored.org == org.id),
+                u64::from(stored.credentials_valid_from_ms > guest.credentials_valid_from_ms),
+                u64::from(accepted),
+                store.invitations(org.id, sample::NOW_MS).await.unwrap().len() as u64,
+                store.member_count(org.id).await.unwrap(),
+                store.member_count(from.id).await.unwrap(),
+                actions(store, org).await,
+                actions(store, from).await,
+            ];
+            let (found, by_id, owned) = (
+                store.key_by_hash(&key.hash).await.unwrap(),
+                store.key(from.id, key.id).await.unwrap(),
+                store.keys_of(from.id, guest.id).await.unwrap(),
+            );
+            facts.push(found.into_iter().chain(by_id).chain(owned).count() as u64);
+            facts
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_move_that_holds_others_up_is_called_off_and_cannot_go_on() {
+    let settings = cql::keyspace().await;
+    let (slow, quick) = (session(&settings).await, session(&settings).await);
+    let store = Cold::open(Arc::clone(&quick)).await.unwrap();
+    let process = Cold::open(Arc::clone(&slow)).await.unwrap();
+    let (org, (from, guest, _), invited) = guest(&store, 1).await;
+    let acceptance = invitations::acceptance(&invited, &guest, 2);
+    // It holds the last seat and the invitation, and goes no further.
+    slow.faults().hold_after(1);
+    let held = tokio::spawn(async move { process.accept_invitation(acceptance).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(store.member_count(org.id).await, Ok(1));
+    let audit = sample::audit(org.id, "invitation.revoked");
+    assert_eq!(store.revoke_invitation(org.id, invited.id, sample::NOW_MS, audit).await, Ok(true));
+    slow.faults().end();
+    let lost = held.await.unwrap();
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    assert_eq!(store.user(guest.id).await, Ok(Some(guest)));
+    assert_eq!((store.member_count(org.id).await, store.member_count(from.id).await), (Ok(1), Ok(1)));
+    assert_eq!(store.invitation(&invited.token).await, Ok(None));
 }

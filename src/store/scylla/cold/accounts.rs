@@ -108,7 +108,7 @@ impl Accounts for Cold {
     }
 
     async fn member_count(&self, org: OrgId) -> StoreResult<u64> {
-        self.members(org).await
+        self.count_members(org).await
     }
 
     async fn begin_login(

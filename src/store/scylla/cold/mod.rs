@@ -10,6 +10,7 @@ mod accounts;
 mod audit;
 mod change;
 mod claims;
+mod invitations;
 mod keys;
 mod logins;
 mod members;

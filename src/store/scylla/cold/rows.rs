@@ -26,6 +26,14 @@ pub(super) const ARRIVING: &str = "arriving";
 pub(super) const KEY: &str = "key";
 /// `key` → the key of its row in [`KEY`].
 pub(super) const KEY_PLACE: &str = "key_place";
+/// `created_ms invitation` → the record of an invitation that nobody has redeemed.
+pub(super) const INVITATION: &str = "invitation";
+/// `created_ms invitation` → the record of one that was redeemed.
+pub(super) const REDEEMED: &str = "invitation_redeemed";
+/// `invitation` → the key of its row in [`INVITATION`] or [`REDEEMED`].
+pub(super) const INVITATION_PLACE: &str = "invitation_place";
+/// `email` → the key of the row of the invitation that it got last, in [`INVITATION`].
+pub(super) const INVITED: &str = "invited";
 /// `created_ms project` → the project's record.
 pub(super) const PROJECT: &str = "project";
 /// `project` → the key of its row in [`PROJECT`].
@@ -108,6 +116,20 @@ impl Cold {
         let rows: Vec<(Vec<u8>, Vec<u8>)> =
             self.cql.first_rows(&self.statements.newest, values, limit).await?;
         rows.into_iter().map(|(_, value)| record::decode(&value)).collect()
+    }
+
+    /// The last `limit` values whose keys are not below `least`, last first.
+    pub(super) async fn newest_since(
+        &self,
+        org: OrgId,
+        kind: &str,
+        least: &[u8],
+        limit: usize,
+    ) -> StoreResult<Vec<Vec<u8>>> {
+        let values = (org.as_bytes().as_slice(), kind, least, upper_bound(&[]));
+        let rows: Vec<(Vec<u8>, Vec<u8>)> =
+            self.cql.first_rows(&self.statements.newest, values, limit).await?;
+        Ok(rows.into_iter().map(|(_, value)| value).collect())
     }
 
     /// Keys and values of all rows whose keys begin with `prefix`. Only for kinds that hold little.
