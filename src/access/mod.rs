@@ -28,7 +28,7 @@ use crate::domain::id::{ApiKeyId, OrgId, UserId};
 use crate::domain::role::Role;
 use crate::http::{Failure, Kind};
 use crate::limits::{KEY_USE_MARKS_WAITING_MAX, REVOCATIONS_WAITING_MAX};
-use crate::store::contract::{Credentials, StoreResult};
+use crate::store::contract::{Acceptance, Credentials, StoreResult};
 
 use cache::Cache;
 use identify::{Account, KnownKey};
@@ -212,6 +212,21 @@ impl Access {
         self.inner.known_keys.drop_if(|_, known| known.owner == user);
         self.announce(Revocation::User(user));
         changed
+    }
+
+    /// Moves an account into the organization that invites it; see [`crate::store::contract::Invitations`]. When this
+    /// returns, everything that was issued to the account before is refused.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn accept_invitation(&self, acceptance: Acceptance) -> StoreResult<Option<User>> {
+        let user = acceptance.user;
+        let moved = self.inner.store.accept_invitation(acceptance).await;
+        // Also after a failure: the outcome may be unknown.
+        self.inner.accounts.drop_key(&user);
+        self.inner.known_keys.drop_if(|_, known| known.owner == user);
+        self.announce(Revocation::User(user));
+        moved
     }
 
     /// Hears of everything that is voided from now on. A receiver that has missed some (`Lagged`) must ask

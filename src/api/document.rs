@@ -12,9 +12,10 @@ use crate::http::endpoint::{BodyRule, SchemaOf, schema_of};
 use crate::http::{Callers, Endpoint};
 
 /// The categories in the order in which people should meet them, with what each is about.
-const CATEGORIES: [(&str, &str); 7] = [
+const CATEGORIES: [(&str, &str); 8] = [
     ("auth", "Signing up, in and out; API keys"),
     ("organization", "The organization: settings, usage, audit log"),
+    ("invitations", "Asking people to join an organization, and joining it"),
     ("billing", "Plans"),
     ("projects", "What runs belong to"),
     ("ingest", "Where reporters send what happens in a run"),

@@ -48,6 +48,10 @@ impl Guard {
         let mut response = match self.admit(&mut request, &mut standing).await {
             Ok(()) => next.run(request).await,
             Err(failure) => {
+                let failure = match self.endpoint.failure_member {
+                    Some((name, value)) => failure.with(name, value),
+                    None => failure,
+                };
                 let response = failure.into_response();
                 if !request.headers().contains_key(header::EXPECT) {
                     // What the client does wrong here is nothing new: it has its answer.

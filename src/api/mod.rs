@@ -14,6 +14,7 @@ pub mod document;
 mod executions;
 mod extract;
 mod guard;
+mod invitations;
 mod organization;
 mod person;
 mod projects;
@@ -42,6 +43,7 @@ pub fn routes() -> Vec<Route> {
         ("organization", organization::endpoints()),
         ("billing", billing::endpoints()),
         ("executions", executions::endpoints()),
+        ("invitations", invitations::endpoints()),
         ("projects", projects::endpoints()),
         ("system", system::endpoints()),
         ("users", users::endpoints()),

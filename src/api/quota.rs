@@ -3,6 +3,10 @@
 
 use serde_json::json;
 
+use super::App;
+use super::reply::failed;
+use crate::domain::id::OrgId;
+use crate::domain::plan::UNLIMITED;
 use crate::domain::usage::Share;
 use crate::http::{Failure, Kind};
 
@@ -14,6 +18,25 @@ pub(super) fn plan_limit(error: &'static str, what: &str, used: u64, limit: u64)
     let message = format!("{used} of {limit} {what} are used");
     let usage = json!({ "used": used, "limit": limit, "percentUsed": Share { used, limit }.percent() });
     Failure::new(Kind::TooManyRequests, error, message).with("usage", usage).with("upgradeUrl", UPGRADE_URL)
+}
+
+/// Members that an organization may have, as the store counts them: what is unlimited has no number.
+pub(super) fn members_max(app: &App) -> u64 {
+    match app.settings.plan.limits().max_users {
+        UNLIMITED => u64::MAX,
+        max => max,
+    }
+}
+
+/// 403 `User limit reached`, or what kept the members from being counted.
+pub(super) async fn user_limit(app: &App, org: OrgId, error: &'static str) -> Failure {
+    match app.store.member_count(org).await {
+        Ok(used) => {
+            let limit = app.settings.plan.limits().max_users;
+            Failure { kind: Kind::Forbidden, ..plan_limit("User limit reached", "members", used, limit) }
+        }
+        Err(cause) => failed(error)(cause),
+    }
 }
 
 #[cfg(test)]

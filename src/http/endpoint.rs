@@ -118,6 +118,8 @@ pub struct Endpoint {
     pub success: Success,
     /// Its own failures, besides those that every endpoint with its callers has.
     pub failures: Vec<(StatusCode, &'static str)>,
+    /// A member that every failure of it has besides those of the envelope.
+    pub failure_member: Option<(&'static str, bool)>,
 }
 
 impl Endpoint {
@@ -149,6 +151,7 @@ impl Endpoint {
                 schema: None,
             },
             failures: Vec::new(),
+            failure_member: None,
         }
     }
 
@@ -217,6 +220,13 @@ impl Endpoint {
     #[must_use]
     pub fn fails<const N: usize>(mut self, failures: [(StatusCode, &'static str); N]) -> Self {
         self.failures.extend(failures);
+        self
+    }
+
+    /// Has this member in every failure.
+    #[must_use]
+    pub const fn says_in_failures(mut self, name: &'static str, value: bool) -> Self {
+        self.failure_member = Some((name, value));
         self
     }
 

@@ -104,14 +104,14 @@ impl Site {
         let handled = Box::pin(self.hand_over(door, request, peer));
         let handled = AssertUnwindSafe(handled).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|panic| {
-            tracing::error!(%method, path = path(), panic = panic_text(&*panic), "a request handler panicked");
+            tracing::error!(%method, path = loggable(path()), panic = panic_text(&*panic), "a request handler panicked");
             Failure::internal("Internal Server Error", "panic").response()
         });
         self.headers.dress(origin.as_ref(), response.headers_mut());
         if ends_connection {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
-        self.note(door, &method, path(), response.status(), begun.elapsed());
+        self.note(door, &method, loggable(path()), response.status(), begun.elapsed());
         response.map(|body| Payload::new(body, in_flight))
     }
 
@@ -196,6 +196,15 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+}
+
+/// What may be logged of a path: not the token of an invitation, which whoever reads it could redeem.
+fn loggable(path: &str) -> &str {
+    const BEFORE_TOKEN: &str = "/api/invitations/validate/";
+    match path.find(BEFORE_TOKEN) {
+        Some(at) => path.get(..at.saturating_add(BEFORE_TOKEN.len())).unwrap_or_default(),
+        None => path,
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,11 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("show_user", "GET", "/api/users/{id}", PEOPLE, Some(100)),
     row("change_user_role", "PATCH", "/api/users/{id}/role", ADMINS, Some(10)),
     row("remove_user", "DELETE", "/api/users/{id}", ADMINS, Some(10)),
+    row("create_invitation", "POST", "/api/invitations", ADMINS, Some(10)),
+    row("list_invitations", "GET", "/api/invitations", ADMINS, Some(100)),
+    row("revoke_invitation", "DELETE", "/api/invitations/{id}", ADMINS, Some(100)),
+    row("validate_invitation", "GET", "/api/invitations/validate/{token}", EVERYBODY, Some(100)),
+    row("accept_invitation", "POST", "/api/invitations/accept", PEOPLE, Some(100)),
 
     row("list_executions", "GET", "/api/executions", READERS, Some(100)),
     row("get_execution", "GET", "/api/executions/{taskId}", READERS, Some(100)),

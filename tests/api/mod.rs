@@ -10,6 +10,7 @@ mod executions;
 mod expectations;
 mod failing;
 mod headers;
+mod invitations;
 mod keys;
 mod logs;
 mod organization;

@@ -300,6 +300,26 @@ async fn a_removal_behind_the_servers_back_ends_the_socket() {
 }
 
 #[tokio::test]
+async fn joining_another_organization_ends_the_socket() {
+    let site = Site::start().await;
+    let (alice, bob) = (site.org("alice").await, site.org("bob").await);
+    let mut script = watching(&site, &bob, &json!(["websocket"])).await;
+    let invited = json!({ "email": "bob@example.com", "role": "viewer" });
+    let made = post(&alice.person, "/api/invitations", invited).await;
+    let link = made.body["invitation"]["inviteUrl"].as_str().unwrap();
+    let token = link.split_once("token=").unwrap().1;
+    let started = Instant::now();
+    let accepted = post(&bob.person, "/api/invitations/accept", json!({ "token": token })).await;
+    assert_eq!(accepted.status, 200);
+    script.until_event("disconnect", 1).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(script.arguments("auth-error"), [&vec![json!({ "error": "Invalid or expired token" })]]);
+    let mut again = dashboard(&site, json!({ "token": accepted.body["token"] }));
+    let found = again.until_event("auth-success", 1).await;
+    assert_eq!(found["args"][0]["organizationId"], alice.id.as_str());
+}
+
+#[tokio::test]
 async fn an_expired_token_ends_the_socket_and_opens_none() {
     let clock = ManualClock::at(SystemClock.now_ms());
     let seams = Seams { clock: Arc::new(clock.clone()), ..Seams::default() };

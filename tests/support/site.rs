@@ -13,11 +13,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use runstream::access::PasswordSettings;
-use runstream::clock::{Clock, ManualClock};
+use runstream::clock::ManualClock;
 use runstream::config::Settings;
 use runstream::dial::Resolve;
-use runstream::domain::account::{AuditEntry, Organization, User};
-use runstream::domain::id::{AuditId, OrgId, UserId};
+use runstream::domain::account::{AuditEntry, User};
 use runstream::domain::role::Role;
 use runstream::server::{RunningServer, Seams, Server};
 use runstream::store::contract::Store;
@@ -145,36 +144,17 @@ impl Site {
         person(email.to_owned(), &answer.expect(200))
     }
 
-    /// A member of `admin`'s organization with `role`, as an invitation would make one.
+    /// A member of `admin`'s organization with `role`, by an invitation.
     pub(crate) async fn member(&self, admin: &Person, name: &str, role: Role) -> Person {
         let email = format!("{name}@pinewood.test");
-        let inviter = self.store().user_by_email(&admin.email).await.unwrap().unwrap();
-        let now_ms = self.clock.now_ms();
-        // The store makes accounts with organizations only: this one is left empty.
-        let own = Organization {
-            id: OrgId::generate(now_ms),
-            name: name.to_owned(),
-            slug: format!("left-by-{name}"),
-            ai_analysis_enabled: true,
-            created_ms: now_ms,
-            updated_ms: now_ms,
-        };
-        let user =
-            User { id: UserId::generate(now_ms), org: own.id, email: email.clone(), role, ..inviter.clone() };
-        let audit = AuditEntry {
-            id: AuditId::generate(now_ms),
-            org: own.id,
-            user: user.id,
-            action: "auth.signup".into(),
-            target_type: "user".into(),
-            target_id: user.id.to_string(),
-            details: "{}".into(),
-            ip: "198.51.100.1".into(),
-            timestamp_ms: now_ms,
-        };
-        self.store().sign_up(own, format!("left-by-{name}-2"), user.clone(), audit, None).await.unwrap();
-        assert!(self.store().update_user(User { org: inviter.org, ..user }, None).await.unwrap());
-        self.log_in(&email).await
+        let invited = json!({ "email": email, "role": role });
+        let answer =
+            self.post("/api/invitations").token(&admin.token).json(&invited).send().await.expect(201);
+        let link = answer["invitation"]["inviteUrl"].as_str().unwrap();
+        let token = link.split_once("token=").unwrap().1;
+        let body = json!({ "email": email, "password": PASSWORD, "name": name, "inviteToken": token });
+        let answer = self.post("/api/auth/signup").from(&self.new_address()).json(&body).send().await;
+        person(email, &answer.expect(201))
     }
 
     /// An API key of `person`.

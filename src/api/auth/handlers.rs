@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use serde_json::json;
 
+use super::invited::sign_up_invited;
 use super::lockout::{self, Try};
 use super::model::{LogIn, Me, SignUp, SignedIn};
 use crate::access::{Credential, IssuedToken, invalid_token};
@@ -23,7 +24,7 @@ use crate::limits::WELCOME_LETTER_LIFETIME;
 use crate::outbound::mail::Content;
 use crate::store::contract::{Conflict, StoreError};
 
-const SIGNUP_FAILED: &str = "Signup failed";
+pub(super) const SIGNUP_FAILED: &str = "Signup failed";
 const LOGIN_FAILED: &str = "Login failed";
 const ME_FAILED: &str = "Failed to fetch user info";
 
@@ -36,11 +37,10 @@ pub(super) async fn sign_up(
     if known.is_some() {
         return Err(email_taken());
     }
-    let Some(organization_name) = form.organization_name else {
-        // No invitation has been issued yet, so this token is none.
-        let message = "The invitation is not valid, was used, or has expired";
-        return Err(Failure::bad_request("Invalid invitation token", message));
-    };
+    if form.invite_token.is_some() {
+        return sign_up_invited(&app, ip, form).await;
+    }
+    let organization_name = form.organization_name.unwrap_or_default();
     let hashed = app.passwords.hash(form.password).await;
     let password_hash = hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?;
     let now_ms = app.now_ms();
@@ -184,11 +184,11 @@ fn welcome(app: &App, user: &User, organization: &str) -> Option<Letter> {
     app.mail.write(user.org, format!("welcome/{}", user.id), &user.email, &content, expires_ms)
 }
 
-fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Failure> {
+pub(super) fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Failure> {
     app.access.issue_token(user).map_err(|failure| Failure { error: error.into(), ..failure })
 }
 
-fn email_taken() -> Failure {
+pub(super) fn email_taken() -> Failure {
     let message = "There is an account with this e-mail address; sign in instead";
     Failure::new(Kind::Conflict, "Email already registered", message)
 }

@@ -1,6 +1,7 @@
 //! People sign up, log in and out, and make API keys. Source: API reference, identity 4.
 
 mod handlers;
+mod invited;
 mod keys;
 mod lockout;
 mod model;
@@ -11,6 +12,7 @@ use http::StatusCode;
 
 use self::handlers::{log_in, log_out, show_me, sign_up};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
+pub(super) use self::model::SignedInUser;
 use self::model::{
     ApiKeys, ForgottenPassword, KeyCreated, KeyName, LogIn, Me, NewPassword, PasswordChanged,
     PasswordOfReset, Profile, ProfileChanged, SignUp, SignedIn,
@@ -28,7 +30,7 @@ const PERSON: Callers = Callers::Token(Role::Viewer);
 #[rustfmt::skip]
 pub(super) fn endpoints() -> Vec<Route> { vec![
     post("/api/auth/signup", Callers::Public, Tier::Auth, sign_up).with(|row| row
-        .about("Creates an organization and its first administrator, and signs that person in")
+        .about("Creates an account, with an organization or by an invitation to one, and signs that person in")
         .takes::<SignUp>()
         .gives::<SignedIn>(StatusCode::CREATED)
         .fails([
@@ -38,6 +40,7 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
             (StatusCode::BAD_REQUEST, "Invalid name"),
             (StatusCode::BAD_REQUEST, "Invalid organization name"),
             (StatusCode::BAD_REQUEST, "Invalid invitation token"),
+            (StatusCode::FORBIDDEN, "User limit reached"),
             (StatusCode::CONFLICT, "Email already registered"),
             (StatusCode::INTERNAL_SERVER_ERROR, "Signup failed"),
         ])),

@@ -223,7 +223,7 @@ pub(super) struct SignedIn {
 /// Who has signed in.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SignedInUser {
+pub(in crate::api) struct SignedInUser {
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     id: String,
     email: String,
@@ -237,15 +237,21 @@ struct SignedInUser {
 impl SignedIn {
     /// `organization_name` is `None` if the organization's record is missing.
     pub(super) fn new(token: String, user: User, organization_name: Option<String>) -> Self {
-        let user = SignedInUser {
+        Self { token, user: SignedInUser::new(user, organization_name) }
+    }
+}
+
+impl SignedInUser {
+    /// `organization_name` is `None` if the organization's record is missing.
+    pub(in crate::api) fn new(user: User, organization_name: Option<String>) -> Self {
+        Self {
             id: user.id.to_string(),
             email: user.email,
             name: user.name,
             role: user.role,
             organization_id: user.org.to_string(),
             organization_name: organization_name.unwrap_or_else(|| "Unknown Organization".to_owned()),
-        };
-        Self { token, user }
+        }
     }
 }
 

@@ -1,0 +1,125 @@
+//! Inviting, listing, withdrawing.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::model::{
+    ActionType, InvitationCreated, InvitationList, InvitationView, NewInvitation, NewInvitationView,
+};
+use crate::api::App;
+use crate::api::audit::Actor;
+use crate::api::extract::{Admin, Client, Segment, Valid};
+use crate::api::quota::members_max;
+use crate::api::reply::{Reply, created, failed, ok};
+use crate::domain::id::{InvitationId, OrgId, UserId};
+use crate::domain::invitation::{Invitation, InvitationToken};
+use crate::domain::time::IsoMs;
+use crate::http::envelope::Message;
+use crate::http::{Failure, Kind};
+use crate::store::contract::{Conflict, StoreError, StoreResult};
+
+const CREATE_FAILED: &str = "Failed to send invitation";
+const LIST_FAILED: &str = "Failed to fetch invitations";
+const REVOKE_FAILED: &str = "Failed to revoke invitation";
+/// The name of an inviter who is not in the organization any more.
+const UNKNOWN: &str = "Unknown";
+
+pub(super) async fn create_invitation(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Client(ip): Client,
+    Valid(NewInvitation { email, role }): Valid<NewInvitation>,
+) -> Reply<InvitationCreated> {
+    let organization = app.store.organization(caller.org).await.map_err(failed(CREATE_FAILED))?;
+    if organization.is_none() {
+        return Err(Failure::not_found("Organization not found", "The organization is no longer there"));
+    }
+    let (now_ms, token) = (app.now_ms(), InvitationToken::generate());
+    let invitation = Invitation::new((caller.org, caller.user), email, role, &token, now_ms);
+    let details = json!({ "email": invitation.email, "role": role });
+    let audit =
+        Actor::of(&caller, ip, now_ms).did("invitation.created", ("invitation", invitation.id), &details);
+    match app.store.invite(invitation.clone(), members_max(&app), audit).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(Conflict::MemberLimit)) => {
+            return Err(crate::api::quota::user_limit(&app, caller.org, CREATE_FAILED).await);
+        }
+        Err(StoreError::Conflict(Conflict::Member)) => return Err(member_already()),
+        Err(StoreError::Conflict(Conflict::Invited)) => {
+            let message = "An invitation to this address is waiting; withdraw it to send another one";
+            return Err(Failure::new(Kind::Conflict, "Invitation already sent", message));
+        }
+        Err(error) => return Err(failed(CREATE_FAILED)(error)),
+    }
+    let known = app.store.user_by_email(&invitation.email).await.map_err(failed(CREATE_FAILED))?;
+    let action_type = ActionType::of(known.is_some());
+    tracing::info!(invitation.id = %invitation.id, "no mail transport: the inviter has to pass the link on");
+    let invite_url =
+        format!("{}/{}?token={}", app.settings.dashboard_url, action_type.page(), token.expose());
+    let view = NewInvitationView {
+        id: invitation.id.to_string(),
+        email: invitation.email,
+        role,
+        expires_at: IsoMs(invitation.expires_ms),
+        user_exists: known.is_some(),
+        action_type,
+        email_sent: false,
+        invite_url: Some(invite_url),
+    };
+    Ok(created(InvitationCreated { message: "Invitation created", invitation: view }).secret())
+}
+
+pub(super) async fn list_invitations(State(app): State<App>, Admin(caller): Admin) -> Reply<InvitationList> {
+    let now_ms = app.now_ms();
+    let pending = app.store.invitations(caller.org, now_ms).await.map_err(failed(LIST_FAILED))?;
+    let mut names: HashMap<UserId, String> = HashMap::new();
+    let mut invitations = Vec::with_capacity(pending.len());
+    for invitation in pending {
+        let by = invitation.invited_by;
+        let name = match names.get(&by) {
+            Some(name) => name.clone(),
+            None => name_of(&app, caller.org, by).await.map_err(failed(LIST_FAILED))?,
+        };
+        names.insert(by, name.clone());
+        invitations.push(InvitationView::new(invitation, name, now_ms));
+    }
+    Ok(ok(InvitationList { invitations }))
+}
+
+pub(super) async fn revoke_invitation(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Client(ip): Client,
+    Segment(id): Segment,
+) -> Reply<Message> {
+    let malformed = |_| {
+        Failure::bad_request("Invalid invitation ID", "An invitation's id is 24 lower-case hex characters")
+    };
+    let id: InvitationId = id.parse().map_err(malformed)?;
+    let now_ms = app.now_ms();
+    let pending = app.store.invitations(caller.org, now_ms).await.map_err(failed(REVOKE_FAILED))?;
+    let details = match pending.iter().find(|invitation| invitation.id == id) {
+        Some(found) => json!({ "email": found.email, "role": found.role }),
+        None => json!({}),
+    };
+    let audit = Actor::of(&caller, ip, now_ms).did("invitation.revoked", ("invitation", id), &details);
+    let revoked = app.store.revoke_invitation(caller.org, id, now_ms, audit).await;
+    if !revoked.map_err(failed(REVOKE_FAILED))? {
+        let message = "There is no invitation with this id that could be withdrawn";
+        return Err(Failure::not_found("Invitation not found", message));
+    }
+    Ok(ok(Message { message: "Invitation withdrawn" }))
+}
+
+/// How an inviter is called, as far as the organization knows them.
+pub(super) async fn name_of(app: &App, org: OrgId, user: UserId) -> StoreResult<String> {
+    let found = app.store.user(user).await?.filter(|user| user.org == org);
+    Ok(found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name))
+}
+
+pub(super) fn member_already() -> Failure {
+    let message = "There is a member of this organization with this e-mail address";
+    Failure::new(Kind::Conflict, "User already in organization", message)
+}
