@@ -16,7 +16,7 @@
 //! - [`store`]: what is remembered: the contract, and the two stores that keep it: embedded, or on a cluster.
 //! - [`outbound`]: what is asked of others, each behind a trait: mail.
 //! - [`actors`]: what is alive now: root > organization > execution, and the feed of what they publish.
-//! - [`jobs`]: work no request waits for, safe to do twice: sending letters, telling of usage.
+//! - [`jobs`]: work no request waits for, safe to do twice: sending letters, telling of usage, greeting.
 //! - [`http`]: what the doors share: envelopes, failures, headers, endpoint descriptions.
 //! - [`access`]: who calls and how often: tokens, API keys, rate tiers.
 //! - [`ingest`]: door for reporters: plain hyper, bytes in, borrowed parsing.

@@ -23,13 +23,11 @@ pub struct ApiSettings {
     pub plan: Plan,
     /// What a monitor presents at `/api/system/monitor-status`; without one nobody gets in there.
     pub monitor_secret: Option<Secret>,
-    /// What links into the dashboard begin with, without a slash at the end. Without one they are paths.
-    pub dashboard_url: String,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { plan: Plan::Enterprise, monitor_secret: None, dashboard_url: String::new() }
+        Self { plan: Plan::Enterprise, monitor_secret: None }
     }
 }
 

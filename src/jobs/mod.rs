@@ -1,5 +1,6 @@
-//! Work that no request waits for, safe to do twice: sending what waits in the outbox ([`mail`]), and telling
-//! administrators how much of their plan is used ([`usage`]).
+//! Work that no request waits for, safe to do twice: sending what waits in the outbox ([`mail`]), telling administrators
+//! how much of their plan is used ([`usage`]), and greeting new accounts (`welcome`).
 
 pub mod mail;
 pub mod usage;
+mod welcome;

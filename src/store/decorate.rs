@@ -65,7 +65,7 @@ macro_rules! decorate_store {
                 finish_reset(hash: &ResetHash, password_hash: String, now_ms: UnixMs, audit: AuditEntry) -> Option<User>;
             }
             $crate::decorate_store! { @trait $decorator Invitations {}
-                invite(invitation: Invitation, max_members: u64, audit: AuditEntry) -> ();
+                invite(invitation: Invitation, max_members: u64, letter: Option<Letter>, audit: AuditEntry) -> ();
                 invitations(org: OrgId, now_ms: UnixMs) -> Vec<Invitation>;
                 invitation(token: &TokenHash) -> Option<Invitation>;
                 revoke_invitation(org: OrgId, invitation: InvitationId, now_ms: UnixMs, audit: AuditEntry) -> bool;

@@ -54,7 +54,10 @@ fn refused(answer: &Answer, status: u16, error: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invitation_is_made_and_listed() {
-    let site = Site::start().await;
+    let dashboard = |settings: &mut Settings| {
+        settings.mail.dashboard_url = Some("https://runs.pinewood.test".into());
+    };
+    let site = Site::start_with(dashboard).await;
     let (rosa, bob) = (site.sign_up("rosa").await, site.sign_up("bob").await);
     let answer = invite(&site, &rosa, " Ivo@Pinewood.Test ", "developer").await;
     let body = answer.expect(201);
@@ -63,7 +66,7 @@ async fn an_invitation_is_made_and_listed() {
     assert_eq!((&body["success"], &body["message"]), (&json!(true), &json!("Invitation created")));
     let made = &body["invitation"];
     let url = made["inviteUrl"].as_str().unwrap();
-    let token = url.strip_prefix("/signup?token=").unwrap();
+    let token = url.strip_prefix("https://runs.pinewood.test/signup?token=").unwrap();
     assert!(token.len() == 64 && token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
     let expected = json!({
         "id": made["id"], "email": "ivo@pinewood.test", "role": "developer", "userExists": false,
@@ -74,7 +77,8 @@ async fn an_invitation_is_made_and_listed() {
     let joins = invite(&site, &rosa, &bob.email, "viewer").await.expect(201);
     assert_eq!(joins["invitation"]["userExists"], true);
     assert_eq!(joins["invitation"]["actionType"], "join");
-    assert!(joins["invitation"]["inviteUrl"].as_str().unwrap().starts_with("/join?token="));
+    let url = joins["invitation"]["inviteUrl"].as_str().unwrap();
+    assert!(url.starts_with("https://runs.pinewood.test/join?token="), "{url}");
     let listed = list(&site, &rosa).await;
     assert_eq!(listed.len(), 2);
     assert_eq!(listed[0]["email"], bob.email.as_str(), "newest first");

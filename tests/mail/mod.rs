@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivery;
+mod people;
 mod resets;
 mod server;
 mod usage;

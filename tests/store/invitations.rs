@@ -4,13 +4,18 @@ use runstream::clock::UnixMs;
 use runstream::domain::account::{AuditEntry, Organization, User};
 use runstream::domain::id::{InvitationId, OrgId, UserId};
 use runstream::domain::invitation::{Invitation, InvitationToken};
+use runstream::domain::mail::LetterState;
 use runstream::domain::role::{AccountStatus, Role};
+use runstream::limits::OUTBOX_ORG_LETTERS_MAX;
 use runstream::store::contract::{Acceptance, Conflict, StoreError, StoreResult};
 
-use super::{ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, races, sample};
+use super::{
+    ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, outbox, races, sample,
+};
 
 on_each_cold_store! {
     an_invitation_is_stored_and_told_newest_first,
+    a_letter_is_stored_with_its_invitation_or_not_at_all,
     who_is_invited_or_a_member_is_not_invited_again,
     an_invitation_that_has_expired_makes_way,
     a_full_organization_invites_nobody,
@@ -43,13 +48,13 @@ pub(crate) fn invitation(by: (OrgId, UserId), email: &str, now_ms: UnixMs) -> In
 pub(crate) async fn invite(store: &dyn ColdStore, by: &User, email: &str) -> Invitation {
     let invitation = invitation((by.org, by.id), email, NOW_MS);
     let audit = sample::audit(by.org, "invitation.created");
-    store.invite(invitation.clone(), MANY, audit).await.unwrap();
+    store.invite(invitation.clone(), MANY, None, audit).await.unwrap();
     invitation
 }
 
 async fn try_to_invite(store: &dyn ColdStore, by: &User, email: &str, max_members: u64) -> StoreResult<()> {
     let invitation = invitation((by.org, by.id), email, NOW_MS);
-    store.invite(invitation, max_members, sample::audit(by.org, "invitation.created")).await
+    store.invite(invitation, max_members, None, sample::audit(by.org, "invitation.created")).await
 }
 
 /// The two entries of a sign-up by invitation.
@@ -110,7 +115,7 @@ async fn an_invitation_is_stored_and_told_newest_first(store: &dyn ColdStore) {
     let mut sent = Vec::new();
     for (number, age_ms) in [5, 0, 9].into_iter().enumerate() {
         let one = invitation((org.id, rosa.id), &format!("{number}@x.test"), NOW_MS - age_ms);
-        store.invite(one.clone(), MANY, sample::audit(org.id, "invitation.created")).await.unwrap();
+        store.invite(one.clone(), MANY, None, sample::audit(org.id, "invitation.created")).await.unwrap();
         assert_eq!(store.invitation(&one.token).await, Ok(Some(one.clone())));
         sent.push(one);
     }
@@ -120,6 +125,31 @@ async fn an_invitation_is_stored_and_told_newest_first(store: &dyn ColdStore) {
     let created = sample::actions(store, org.id).await;
     assert_eq!(created.iter().filter(|action| *action == "invitation.created").count(), 3);
     assert_eq!(store.member_count(org.id).await, Ok(1), "nobody has joined");
+}
+
+async fn a_letter_is_stored_with_its_invitation_or_not_at_all(store: &dyn ColdStore) {
+    let (org, rosa) = sample::member(store, "pinewood").await;
+    let invite = async |email: &str| {
+        let one = invitation((org.id, rosa.id), email, NOW_MS);
+        let key = format!("invitation/{}", one.id);
+        let (letter, audit) = (outbox::letter(org.id, &key), sample::audit(org.id, "invitation.created"));
+        let stored = store.invite(one, MANY, Some(letter), audit).await;
+        (stored, store.letter_state(org.id, &key).await.unwrap())
+    };
+    let waiting = Some(LetterState::Waiting { failures: 0 });
+    assert_eq!(invite("ivo@x.test").await, (Ok(()), waiting));
+    assert_eq!(invite("ivo@x.test").await, (refused(Conflict::Invited), None));
+    assert_eq!(invite(&rosa.email).await, (refused(Conflict::Member), None));
+    let taken = store.take_letters(NOW_MS, 60_000, 9).await.unwrap();
+    assert_eq!(taken.len(), 1, "{taken:?}");
+    // An outbox that is full takes no letter; people are invited all the same.
+    for some in (1..OUTBOX_ORG_LETTERS_MAX).collect::<Vec<_>>().chunks(333) {
+        let letters = some.iter().map(|number| outbox::letter(org.id, &format!("fill/{number}"))).collect();
+        let until_ms = NOW_MS + WEEK_MS;
+        assert_eq!(store.tell_once(org.id, vec![some[0].to_string()], until_ms, letters).await, Ok(true));
+    }
+    assert_eq!(invite("ada@x.test").await, (Ok(()), None));
+    assert_eq!(pending(store, org.id).await.len(), 2);
 }
 
 async fn who_is_invited_or_a_member_is_not_invited_again(store: &dyn ColdStore) {
@@ -144,7 +174,7 @@ async fn an_invitation_that_has_expired_makes_way(store: &dyn ColdStore) {
     let (org, rosa) = sample::member(store, "pinewood").await;
     let by = (org.id, rosa.id);
     let old = invitation(by, "ivo@x.test", NOW_MS - WEEK_MS);
-    store.invite(old.clone(), MANY, sample::audit(org.id, "invitation.created")).await.unwrap();
+    store.invite(old.clone(), MANY, None, sample::audit(org.id, "invitation.created")).await.unwrap();
     assert_eq!(store.invitations(org.id, NOW_MS - 1).await, Ok(vec![old.clone()]));
     assert_eq!(pending(store, org.id).await, []);
     let new = invite(store, &rosa, "ivo@x.test").await;

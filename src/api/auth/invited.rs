@@ -53,7 +53,10 @@ pub(super) async fn sign_up_invited(app: &App, ip: IpAddr, form: SignUp) -> Repl
     ];
     let issued = issue(app, &user, SIGNUP_FAILED)?;
     match app.store.sign_up_invited(&token, user.clone(), now_ms, max_members, audit).await {
-        Ok(()) => Ok(created(SignedIn::new(issued.token, user, Some(organization.name))).secret()),
+        Ok(()) => {
+            app.mail.greet(&user, &organization.name).await;
+            Ok(created(SignedIn::new(issued.token, user, Some(organization.name))).secret())
+        }
         Err(StoreError::Conflict(Conflict::Email)) => Err(email_taken()),
         Err(StoreError::Conflict(Conflict::Invitation)) => Err(not_valid()),
         Err(StoreError::Conflict(Conflict::MemberLimit)) => {

@@ -11,13 +11,14 @@ use super::model::{
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Admin, Client, Segment, Valid};
-use crate::api::quota::members_max;
+use crate::api::quota::{members_max, user_limit};
 use crate::api::reply::{Reply, created, failed, ok};
 use crate::domain::id::{InvitationId, OrgId, UserId};
 use crate::domain::invitation::{Invitation, InvitationToken};
 use crate::domain::time::IsoMs;
 use crate::http::envelope::Message;
 use crate::http::{Failure, Kind};
+use crate::outbound::mail::Content;
 use crate::store::contract::{Conflict, StoreError, StoreResult};
 
 const CREATE_FAILED: &str = "Failed to send invitation";
@@ -33,18 +34,34 @@ pub(super) async fn create_invitation(
     Valid(NewInvitation { email, role }): Valid<NewInvitation>,
 ) -> Reply<InvitationCreated> {
     let organization = app.store.organization(caller.org).await.map_err(failed(CREATE_FAILED))?;
-    if organization.is_none() {
+    let Some(organization) = organization else {
         return Err(Failure::not_found("Organization not found", "The organization is no longer there"));
-    }
+    };
     let (now_ms, token) = (app.now_ms(), InvitationToken::generate());
     let invitation = Invitation::new((caller.org, caller.user), email, role, &token, now_ms);
     let details = json!({ "email": invitation.email, "role": role });
     let audit =
         Actor::of(&caller, ip, now_ms).did("invitation.created", ("invitation", invitation.id), &details);
-    match app.store.invite(invitation.clone(), members_max(&app), audit).await {
+    // Asked before it is stored: the letter, which is stored with it, leads to the page for the one or the other.
+    let known = app.store.user_by_email(&invitation.email).await.map_err(failed(CREATE_FAILED))?;
+    let action_type = ActionType::of(known.is_some());
+    let inviter = name_of(&app, caller.org, caller.user).await.map_err(failed(CREATE_FAILED))?;
+    let letter_key = format!("invitation/{}", invitation.id);
+    let content = Content::Invitation {
+        organization: organization.name,
+        inviter,
+        role,
+        action: action_type.into(),
+        token: token.expose(),
+        expires_ms: invitation.expires_ms,
+    };
+    let letter =
+        app.mail.write(caller.org, letter_key.clone(), &invitation.email, &content, invitation.expires_ms);
+    let is_written = letter.is_some();
+    match app.store.invite(invitation.clone(), members_max(&app), letter, audit).await {
         Ok(()) => {}
         Err(StoreError::Conflict(Conflict::MemberLimit)) => {
-            return Err(crate::api::quota::user_limit(&app, caller.org, CREATE_FAILED).await);
+            return Err(user_limit(&app, caller.org, CREATE_FAILED).await);
         }
         Err(StoreError::Conflict(Conflict::Member)) => return Err(member_already()),
         Err(StoreError::Conflict(Conflict::Invited)) => {
@@ -53,11 +70,8 @@ pub(super) async fn create_invitation(
         }
         Err(error) => return Err(failed(CREATE_FAILED)(error)),
     }
-    let known = app.store.user_by_email(&invitation.email).await.map_err(failed(CREATE_FAILED))?;
-    let action_type = ActionType::of(known.is_some());
-    tracing::info!(invitation.id = %invitation.id, "no mail transport: the inviter has to pass the link on");
-    let invite_url =
-        format!("{}/{}?token={}", app.settings.dashboard_url, action_type.page(), token.expose());
+    let email_sent = is_written && app.mail.was_sent(caller.org, &letter_key).await;
+    let link = || app.mail.links().invitation(action_type.into(), &token.expose());
     let view = NewInvitationView {
         id: invitation.id.to_string(),
         email: invitation.email,
@@ -65,8 +79,8 @@ pub(super) async fn create_invitation(
         expires_at: IsoMs(invitation.expires_ms),
         user_exists: known.is_some(),
         action_type,
-        email_sent: false,
-        invite_url: Some(invite_url),
+        email_sent,
+        invite_url: (!app.mail.is_configured()).then(link),
     };
     Ok(created(InvitationCreated { message: "Invitation created", invitation: view }).secret())
 }

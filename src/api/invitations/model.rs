@@ -12,6 +12,7 @@ use crate::domain::invitation::{Invitation, InvitationStatus, InvitationToken};
 use crate::domain::role::Role;
 use crate::domain::time::IsoMs;
 use crate::http::Failure;
+use crate::outbound::mail::InvitationAction;
 
 /// Who is to be invited as what; the address is in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -88,12 +89,13 @@ impl ActionType {
     pub(super) const fn of(user_exists: bool) -> Self {
         if user_exists { Self::Join } else { Self::Signup }
     }
+}
 
-    /// The page of the dashboard, as in `/signup`.
-    pub(super) const fn page(self) -> &'static str {
-        match self {
-            Self::Signup => "signup",
-            Self::Join => "join",
+impl From<ActionType> for InvitationAction {
+    fn from(action: ActionType) -> Self {
+        match action {
+            ActionType::Signup => Self::Signup,
+            ActionType::Join => Self::Join,
         }
     }
 }

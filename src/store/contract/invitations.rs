@@ -7,6 +7,7 @@ use crate::clock::UnixMs;
 use crate::domain::account::{AuditEntry, User};
 use crate::domain::id::{InvitationId, OrgId, UserId};
 use crate::domain::invitation::{Invitation, TokenHash};
+use crate::domain::mail::Letter;
 
 /// An account that is about to change its organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +31,21 @@ pub struct Acceptance {
 /// are as if they were not there.
 #[async_trait]
 pub trait Invitations: Send + Sync {
-    /// Stores a new invitation and `audit`. One for the same address that has expired or was redeemed is no obstacle.
+    /// Stores a new invitation, `audit` and the letter that brings it, if there is one; the letter's organization is the
+    /// invitation's. One for the same address that has expired or was redeemed is no obstacle. What is refused leaves no
+    /// letter; that there is no room for the letter does not keep the invitation from being stored.
     ///
     /// # Errors
     /// `Conflict(MemberLimit)` if the organization has `max_members` already, else `Conflict(Member)` if the address is a
     /// member's, else `Conflict(Invited)` if there is an invitation for it that is pending when this one is created;
     /// checks and creation are one step, races included.
-    async fn invite(&self, invitation: Invitation, max_members: u64, audit: AuditEntry) -> StoreResult<()>;
+    async fn invite(
+        &self,
+        invitation: Invitation,
+        max_members: u64,
+        letter: Option<Letter>,
+        audit: AuditEntry,
+    ) -> StoreResult<()>;
 
     /// The organization's invitations that are pending at `now_ms`, newest first (ties by id, descending), at most 1000.
     async fn invitations(&self, org: OrgId, now_ms: UnixMs) -> StoreResult<Vec<Invitation>>;

@@ -8,11 +8,12 @@ use super::accounts::{MEMBER_COUNTS, MEMBERS, USERS, USERS_BY_EMAIL, member_key,
 use super::db::Db;
 use super::people::{leave_an_admin, remove_keys};
 use super::table::{Key, Table};
-use super::{LsmStore, audit};
+use super::{LsmStore, audit, outbox};
 use crate::clock::UnixMs;
 use crate::domain::account::{AuditEntry, User};
 use crate::domain::id::{InvitationId, OrgId};
 use crate::domain::invitation::{Invitation, TokenHash};
+use crate::domain::mail::Letter;
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Acceptance, Conflict, Invitations, StoreError, StoreResult};
 
@@ -111,7 +112,13 @@ fn let_leave(db: &Db, view: &impl Readable, user: &User) -> StoreResult<()> {
 
 #[async_trait]
 impl Invitations for LsmStore {
-    async fn invite(&self, invitation: Invitation, max_members: u64, audit: AuditEntry) -> StoreResult<()> {
+    async fn invite(
+        &self,
+        invitation: Invitation,
+        max_members: u64,
+        letter: Option<Letter>,
+        audit: AuditEntry,
+    ) -> StoreResult<()> {
         self.db
             .commit(move |db, change| {
                 let org = invitation.org;
@@ -135,6 +142,9 @@ impl Invitations for LsmStore {
                 INVITED.put(db, change, by_email(&invitation), &invitation.id)?;
                 INVITATIONS_BY_AGE.put(db, change, by_age(&invitation), &invitation.id)?;
                 INVITATIONS.put(db, change, key, &invitation)?;
+                if let Some(letter) = letter {
+                    outbox::put(db, change, letter)?;
+                }
                 audit::put(db, change, &audit)
             })
             .await

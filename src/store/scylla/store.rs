@@ -122,7 +122,7 @@ pass_on! { PasswordResets to cold;
 
 #[rustfmt::skip]
 pass_on! { Invitations to cold;
-    invite(invitation: Invitation, max_members: u64, audit: AuditEntry) -> ();
+    invite(invitation: Invitation, max_members: u64, letter: Option<Letter>, audit: AuditEntry) -> ();
     invitations(org: OrgId, now_ms: UnixMs) -> Vec<Invitation>;
     invitation(token: &TokenHash) -> Option<Invitation>;
     revoke_invitation(org: OrgId, invitation: InvitationId, now_ms: UnixMs, audit: AuditEntry) -> bool;

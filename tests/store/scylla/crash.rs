@@ -12,7 +12,7 @@ use runstream::domain::role::Role;
 use runstream::store::contract::{Accounts, Invitations, People, Projects, StoreError, StoreResult};
 use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
 
-use crate::store::{ColdStore, invitations, sample};
+use crate::store::{ColdStore, invitations, outbox, sample};
 use crate::support::cql;
 
 /// More writes than any change takes.
@@ -402,9 +402,15 @@ async fn inviting_revoking_and_signing_up_by_an_invitation_are_all_or_nothing() 
             (org, invited)
         },
         async |store, (org, invited)| {
-            store.invite(invited.clone(), 9, sample::audit(org.id, "invitation.created")).await
+            let letter = Some(outbox::letter(org.id, &format!("invitation/{}", invited.id)));
+            store.invite(invited.clone(), 9, letter, sample::audit(org.id, "invitation.created")).await
         },
-        facts,
+        async |store, (org, invited)| {
+            let mut found = facts(store, &(org.clone(), invited.clone())).await;
+            let key = format!("invitation/{}", invited.id);
+            found.push(u64::from(store.letter_state(org.id, &key).await.unwrap().is_some()));
+            found
+        },
     )
     .await;
     let pending = async |store: &dyn ColdStore, number: u64| {

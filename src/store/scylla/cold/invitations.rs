@@ -18,6 +18,7 @@ use crate::clock::UnixMs;
 use crate::domain::account::{AuditEntry, User};
 use crate::domain::id::{InvitationId, OrgId, UserId};
 use crate::domain::invitation::{Invitation, TokenHash, oldest_pending_ms};
+use crate::domain::mail::Letter;
 use crate::domain::member::is_active_admin;
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Acceptance, Conflict, Invitations, StoreError, StoreResult};
@@ -210,7 +211,13 @@ impl Cold {
 
 #[async_trait]
 impl Invitations for Cold {
-    async fn invite(&self, invitation: Invitation, max_members: u64, audit: AuditEntry) -> StoreResult<()> {
+    async fn invite(
+        &self,
+        invitation: Invitation,
+        max_members: u64,
+        letter: Option<Letter>,
+        audit: AuditEntry,
+    ) -> StoreResult<()> {
         let (org, place, ttl_s) = (invitation.org, place(&invitation), ttl_s(&invitation));
         let email = invitation.email.as_bytes();
         let lookup = (TOKENS, invitation.token.as_slice(), org.as_bytes().as_slice(), &place, ttl_s);
@@ -239,11 +246,12 @@ impl Invitations for Cold {
                 return conflict(Conflict::Invited);
             }
             let id = invitation.id.as_bytes().to_vec();
-            let edits = vec![
+            let mut edits = vec![
                 Edit::PutFor(INVITATION, place.clone(), encoded.clone(), ttl_s),
                 Edit::PutFor(INVITATION_PLACE, id, place.clone(), ttl_s),
                 Edit::PutFor(INVITED, email.to_vec(), place.clone(), ttl_s),
             ];
+            edits.extend(self.letter_edits(letter.as_slice()).await?);
             Ok(if turns.commit(edits, Some(&audit)).await? { Ok(()) } else { Err(Held::Again) })
         });
         Ok(())
