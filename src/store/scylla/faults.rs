@@ -67,6 +67,12 @@ impl Faults {
         self.set(Stop::Held(writes));
     }
 
+    /// Whether a write waits, after [`Faults::hold_after`].
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        matches!(*self.stop.borrow(), Stop::Held(writes) if self.writes.load(Ordering::Relaxed) > writes)
+    }
+
     /// Of every `every` conditional statements one fails without an answer: by turns it has happened, and it has not.
     pub fn lose_answers(&self, every: u64) {
         self.lose_every.store(every, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use runstream::domain::account::{ApiKey, Organization, User};
 use runstream::domain::invitation::Invitation;
 use runstream::domain::member::MemberChange;
 use runstream::domain::role::Role;
+use runstream::limits::CQL_CLAIM_PATIENCE;
 use runstream::store::contract::{Accounts, Invitations, People, Projects, StoreError, StoreResult};
 use runstream::store::scylla::{Cold, Cql, ScyllaSettings};
 
@@ -501,4 +502,51 @@ async fn a_move_that_holds_others_up_is_called_off_and_cannot_go_on() {
     assert_eq!(store.user(guest.id).await, Ok(Some(guest)));
     assert_eq!((store.member_count(org.id).await, store.member_count(from.id).await), (Ok(1), Ok(1)));
     assert_eq!(store.invitation(&invited.token).await, Ok(None));
+}
+
+/// An account has one arriving row in an organization. Had the second of two movers put its own in place of the first's, and
+/// the old organization then let go for the first, neither row would say where the account is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn two_moves_of_an_account_into_one_organization_do_not_lose_it() {
+    let settings = cql::keyspace().await;
+    let store = Cold::open(session(&settings).await).await.unwrap();
+    // The first mover goes on while the second waits for it, and after the second has called it off.
+    let (settings, store) = (&settings, &store);
+    let race = |number: u64, goes_on_after: Duration| async move {
+        let (sessions, mut processes) = ([session(settings).await, session(settings).await], Vec::new());
+        for cql in &sessions {
+            processes.push(Cold::open(Arc::clone(cql)).await.unwrap());
+        }
+        let [(to, _), (from, user)] = [member(store, number).await, member(store, number + 1_000).await];
+        let moved = User { org: to.id, ..user.clone() };
+        let start = |process: Cold| {
+            let (moved, audit) = (moved.clone(), sample::audit(to.id, "moved"));
+            tokio::spawn(async move { process.update_user(moved, Some(audit)).await })
+        };
+        // Each is held when its arriving row is there and the old organization has not let go.
+        sessions[0].faults().hold_after(1);
+        let first = start(processes.remove(0));
+        while !sessions[0].faults().is_holding() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sessions[1].faults().hold_after(1);
+        let second = start(processes.remove(0));
+        tokio::time::sleep(goes_on_after).await;
+        sessions[0].faults().end();
+        let first = first.await.unwrap();
+        sessions[1].faults().end();
+        let second = second.await.unwrap();
+        for outcome in [&first, &second] {
+            let is_known = matches!(outcome, Ok(true) | Err(StoreError::Unavailable(_)));
+            assert!(is_known, "{first:?} and {second:?} after {goes_on_after:?}");
+        }
+        assert!(first.is_ok() || second.is_ok(), "{first:?} and {second:?} after {goes_on_after:?}");
+        let found = store.user(user.id).await.unwrap().map(|user| user.org);
+        assert_eq!(found, Some(to.id), "after {goes_on_after:?}");
+        let by_email = store.user_by_email(&user.email).await.unwrap().map(|user| user.id);
+        assert_eq!(by_email, Some(user.id), "after {goes_on_after:?}");
+        assert_eq!((store.member_count(to.id).await, store.member_count(from.id).await), (Ok(2), Ok(0)));
+    };
+    tokio::join!(race(1, Duration::from_millis(300)), race(2, CQL_CLAIM_PATIENCE * 2));
 }
