@@ -310,8 +310,6 @@ pub const MAIL_LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub const MAIL_OUTCOME_WAIT: Duration = Duration::from_millis(2_500);
 /// How often it looks whether another node has sent it.
 pub const MAIL_OUTCOME_LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// From its account's creation on, how long a greeting may be late.
-pub const WELCOME_LETTER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// How long letters that are being sent may take when the server ends.
 pub const MAIL_CLOSE: Duration = Duration::from_secs(2);
 /// How often it is counted what waits.

@@ -2,18 +2,26 @@
 
 use super::mail::Mail;
 use crate::domain::account::User;
+use crate::domain::mail::Letter;
 use crate::limits::WELCOME_LETTER_LIFETIME;
 use crate::outbound::mail::Content;
 
 impl Mail {
-    /// Has a letter sent that greets `user` in the organization called `organization`, once per account. Nobody waits for
-    /// it: the account is stored already, and a greeting that is lost with a process or a store that fails is only logged.
-    pub async fn greet(&self, user: &User, organization: &str) {
+    /// The letter that greets `user`, a new account, in the organization called `organization`; `None` if no mail server
+    /// is configured.
+    #[must_use]
+    pub fn welcome(&self, user: &User, organization: &str) -> Option<Letter> {
         let key = format!("welcome/{}", user.id);
         let content = Content::Welcome { name: user.name.clone(), organization: organization.to_owned() };
         let lifetime_ms = i64::try_from(WELCOME_LETTER_LIFETIME.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = user.created_ms.saturating_add(lifetime_ms);
-        let Some(letter) = self.write(user.org, key, &user.email, &content, expires_ms) else { return };
+        self.write(user.org, key, &user.email, &content, expires_ms)
+    }
+
+    /// Has the letter sent that greets `user`, whose account is stored already, once per account. Nobody waits for it: a
+    /// greeting that is lost with a process or a store that fails is only logged.
+    pub async fn greet(&self, user: &User, organization: &str) {
+        let Some(letter) = self.welcome(user, organization) else { return };
         match self.outbox().post_letter(letter).await {
             Ok(_) => self.wake(),
             Err(error) => tracing::warn!(org.id = %user.org, %error, "a new account is not greeted"),

@@ -121,6 +121,7 @@ async fn a_reset_ends_after_an_hour_or_with_a_later_one_and_of_two_uses_at_once_
     let mut server = MailServer::start().await;
     let site = site_for(&server).await;
     let rosa = site.sign_up("rosa").await;
+    server.mail(1).await;
     assert_eq!(request(&site, &rosa.email).await.status, 200);
     let first = token_of(&mut server, 2).await;
     site.advance(3_600);

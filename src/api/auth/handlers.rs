@@ -15,13 +15,10 @@ use crate::api::extract::{Client, Valid, Viewer};
 use crate::api::reply::{Reply, created, failed, ok};
 use crate::domain::account::{Organization, User};
 use crate::domain::id::{OrgId, UserId};
-use crate::domain::mail::Letter;
 use crate::domain::role::{AccountStatus, Role};
 use crate::domain::slug::{organization_slug, organization_slug_with_suffix};
 use crate::http::envelope::{Data, Message};
 use crate::http::{Failure, Kind};
-use crate::limits::WELCOME_LETTER_LIFETIME;
-use crate::outbound::mail::Content;
 use crate::store::contract::{Conflict, StoreError};
 
 pub(super) const SIGNUP_FAILED: &str = "Signup failed";
@@ -69,7 +66,7 @@ pub(super) async fn sign_up(
     let actor = Actor { org: user.org, user: user.id, ip, now_ms };
     let audit = actor.did("auth.signup", ("user", user.id), &json!({ "email": user.email }));
     let token = issue(&app, &user, SIGNUP_FAILED)?;
-    let letter = welcome(&app, &user, &organization.name);
+    let letter = app.mail.welcome(&user, &organization.name);
     let stored = app.store.sign_up(organization, fallback_slug, user.clone(), audit, letter).await;
     let organization = stored.map_err(|error| match error {
         StoreError::Conflict(Conflict::Email) => email_taken(),
@@ -174,14 +171,6 @@ async fn after_taking_back(app: &App, tried: &Try, failure: Failure) -> Failure 
         Ok(()) => failure,
         Err(error) => error,
     }
-}
-
-/// The letter that greets a new account.
-fn welcome(app: &App, user: &User, organization: &str) -> Option<Letter> {
-    let content = Content::Welcome { name: user.name.clone(), organization: organization.to_owned() };
-    let lifetime_ms = i64::try_from(WELCOME_LETTER_LIFETIME.as_millis()).unwrap_or(i64::MAX);
-    let expires_ms = user.created_ms.saturating_add(lifetime_ms);
-    app.mail.write(user.org, format!("welcome/{}", user.id), &user.email, &content, expires_ms)
 }
 
 pub(super) fn issue(app: &App, user: &User, error: &'static str) -> Result<IssuedToken, Failure> {
