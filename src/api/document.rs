@@ -12,9 +12,10 @@ use crate::http::endpoint::{BodyRule, SchemaOf, schema_of};
 use crate::http::{Callers, Endpoint};
 
 /// The categories in the order in which people should meet them, with what each is about.
-const CATEGORIES: [(&str, &str); 8] = [
+const CATEGORIES: [(&str, &str); 9] = [
     ("auth", "Signing up, in and out; API keys"),
     ("organization", "The organization: settings, usage, audit log"),
+    ("users", "The members of an organization and their roles"),
     ("invitations", "Asking people to join an organization, and joining it"),
     ("billing", "Plans"),
     ("projects", "What runs belong to"),

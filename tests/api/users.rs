@@ -52,7 +52,7 @@ async fn members_are_listed_newest_first() {
     site.sign_up("stranger").await;
     let expected = json!({ "success": true, "users": [
         { "id": id(&ivo), "email": "ivo@pinewood.test", "name": "ivo", "role": "viewer", "status": "active",
-          "lastLoginAt": "2026-03-20T09:46:41.123Z", "createdAt": "2026-03-20T09:46:40.123Z" },
+          "lastLoginAt": null, "createdAt": "2026-03-20T09:46:41.123Z" },
         { "id": id(&rosa), "email": "rosa@pinewood.test", "name": "rosa", "role": "admin", "status": "active",
           "lastLoginAt": null, "createdAt": "2026-03-20T09:46:40.123Z" },
     ] });
