@@ -179,7 +179,8 @@ async fn a_folding_that_is_stopped_anywhere_changes_nothing_that_is_read() {
         assert_eq!((results.len(), rows.len()), (2, 4));
         let (outcome, stopped) =
             processes.stop_after(writes, async |store| store.settle(org, id).await).await;
-        assert_eq!(outcome.is_ok(), !stopped, "after {writes}: {outcome:?}");
+        // The last write takes the run off the list of the unsettled; if it fails, whoever finds it there does it.
+        assert!(stopped || outcome.is_ok(), "after {writes}: {outcome:?}");
         let store = &processes.store;
         for _ in 0..2 {
             assert!(
