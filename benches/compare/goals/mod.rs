@@ -1,6 +1,7 @@
 //! The goals, one file a comparison.
 
 mod builds;
+mod cluster;
 mod growth;
 mod ingest;
 mod instructions;
@@ -27,7 +28,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 11] = [
+pub(crate) const ALL: [(&str, Measure); 12] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -39,4 +40,5 @@ pub(crate) const ALL: [(&str, Measure); 11] = [
     ("stack", stack::measure),
     ("instructions", instructions::measure),
     ("live", live::measure),
+    ("cluster", cluster::measure),
 ];
