@@ -13,6 +13,7 @@ use scylla::errors::{
 use super::faults::Faults;
 use super::sending::Sending;
 use super::settings::ScyllaSettings;
+use super::statement::Sent;
 use super::tls;
 use crate::clock::Clock;
 use crate::limits::{CQL_CONNECT_TIMEOUT, CQL_START_TIMEOUT};
@@ -27,6 +28,7 @@ pub struct Cql {
     clock: Arc<dyn Clock>,
     pub(super) faults: Faults,
     pub(super) sending: Sending,
+    pub(super) sent: Sent,
 }
 
 /// Why the cluster cannot be used.
@@ -134,6 +136,12 @@ impl Cql {
         &self.faults
     }
 
+    /// What it has sent.
+    #[must_use]
+    pub fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
     /// What tells how long something is still to be kept.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -164,6 +172,7 @@ impl Cql {
             clock,
             faults: Faults::default(),
             sending,
+            sent: Sent::default(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Prepared statements: what each is for decides how it is sent, and every failure becomes a [`StoreError`] here.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -59,6 +60,22 @@ pub struct Spec {
 #[derive(Debug, Clone)]
 pub struct Prepared(PreparedStatement);
 
+/// Statements sent so far: what a call costs.
+#[derive(Debug, Default)]
+pub struct Sent {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    conditional: AtomicU64,
+}
+
+impl Sent {
+    /// Reads, plain writes and conditional writes.
+    #[must_use]
+    pub fn so_far(&self) -> [u64; 3] {
+        [&self.reads, &self.writes, &self.conditional].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 /// A value of a conditional batch, whose statements differ in what they take.
 pub type Value = Option<CqlValue>;
 
@@ -98,6 +115,7 @@ impl Cql {
     /// `Unavailable`; it may have happened, or may still.
     pub async fn run(&self, statement: &Prepared, values: impl SerializeRow) -> StoreResult<()> {
         self.faults.before_write().await?;
+        self.sent.writes.fetch_add(1, Ordering::Relaxed);
         self.session.execute_unpaged(&statement.0, values).await.map(drop).map_err(failed)
     }
 
@@ -110,6 +128,7 @@ impl Cql {
         R: for<'frame> DeserializeRow<'frame, 'frame>,
     {
         self.faults.before_read()?;
+        self.sent.reads.fetch_add(1, Ordering::Relaxed);
         let result = self.session.execute_unpaged(&statement.0, values).await.map_err(failed)?;
         let rows = result.into_rows_result().map_err(damaged)?;
         rows.maybe_first_row().map_err(damaged)
@@ -128,6 +147,7 @@ impl Cql {
         R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
     {
         self.faults.before_read()?;
+        self.sent.reads.fetch_add(1, Ordering::Relaxed);
         let pager = self.session.execute_iter(statement.0.clone(), values).await.map_err(pager_failed)?;
         let rows = pager.rows_stream::<R>().map_err(damaged)?;
         Ok(rows.map_err(row_failed).boxed())
@@ -181,6 +201,7 @@ impl Cql {
         sending: impl Future<Output = Result<QueryResult, ExecutionError>>,
     ) -> StoreResult<bool> {
         self.faults.before_write().await?;
+        self.sent.conditional.fetch_add(1, Ordering::Relaxed);
         let fate = self.faults.fate();
         if fate == Fate::Unsent {
             return Err(unanswered());

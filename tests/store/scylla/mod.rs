@@ -1,6 +1,7 @@
 //! What is particular to the store on CQL.
 
 mod connect;
+mod cost;
 mod crash;
 mod engine;
 mod frozen;
