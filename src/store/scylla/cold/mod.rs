@@ -21,6 +21,7 @@ mod rows;
 mod sealed;
 mod statements;
 mod tokens;
+mod transfer;
 mod usage;
 mod variables;
 
@@ -29,6 +30,7 @@ use std::sync::atomic::AtomicU64;
 
 use self::change::Heads;
 use self::statements::Statements;
+pub use self::transfer::copied_kinds;
 use super::connect::Cql;
 use crate::store::contract::StoreResult;
 

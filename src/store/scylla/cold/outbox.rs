@@ -27,7 +27,7 @@ fn shard(org: OrgId) -> i32 {
     org.as_bytes().iter().map(|byte| i32::from(*byte)).sum::<i32>() % SHARDS
 }
 
-fn ttl_s(kept_ms: i64) -> i32 {
+pub(super) fn ttl_s(kept_ms: i64) -> i32 {
     let most_s = i64::try_from(CQL_TTL_MAX.as_secs()).unwrap_or(i64::MAX);
     let seconds = kept_ms.max(0).saturating_add(KEPT_LONGER_MS) / 1_000;
     i32::try_from(seconds.min(most_s)).unwrap_or(i32::MAX)
@@ -72,7 +72,7 @@ impl Cold {
         Ok(if is_full { Posting::Full } else { Posting::Stored })
     }
 
-    async fn announce(&self, org: OrgId) -> StoreResult<()> {
+    pub(super) async fn announce(&self, org: OrgId) -> StoreResult<()> {
         let now_ms = self.cql.clock().now_ms();
         let values = (shard(org), org.as_bytes().as_slice(), now_ms, now_ms.saturating_mul(MICROSECONDS));
         self.cql.run(&self.statements.announce, values).await
@@ -152,7 +152,7 @@ impl Cold {
     }
 }
 
-fn letter_edit(waiting: &WaitingLetter) -> StoreResult<Edit> {
+pub(super) fn letter_edit(waiting: &WaitingLetter) -> StoreResult<Edit> {
     Ok(Edit::Put(LETTER, waiting.letter.key.as_bytes().to_vec(), record::encode(waiting)?))
 }
 

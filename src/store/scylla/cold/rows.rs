@@ -58,6 +58,12 @@ pub(super) fn moment(at_ms: UnixMs) -> [u8; 8] {
     (at_ms.cast_unsigned() ^ 1 << 63).to_be_bytes()
 }
 
+/// The moment with these stored bytes.
+pub(super) fn read_moment(bytes: &[u8]) -> StoreResult<UnixMs> {
+    let read = |bytes: [u8; 8]| (u64::from_be_bytes(bytes) ^ 1 << 63).cast_signed();
+    bytes.try_into().map(read).map_err(|_| StoreError::Damaged("a moment".into()))
+}
+
 /// Above every key that begins with `prefix`: keys have fewer than this many bytes after it.
 pub(super) fn upper_bound(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff; 512]].concat()
