@@ -9,9 +9,11 @@ use crate::domain::execution::{Cycle, Execution, Session};
 use crate::domain::id::{ExecutionId, OrgId, ProjectId, stored_org};
 use crate::domain::mail::{LetterEnd, WaitingLetter};
 use crate::domain::organization::OrgSettings;
-use crate::domain::project::Project;
+use crate::domain::project::{Project, ProjectSettings};
 use crate::domain::result::TestResult;
+use crate::domain::seal::Sealed;
 use crate::domain::segment::{Position, Segment};
+use crate::domain::variable::Variable;
 use crate::limits::{AUDIT_RETENTION, COPY_AUDIT_MARGIN};
 use crate::store::contract::{ClosedRun, StoreResult};
 use crate::store::fold::feed::FeedRecord;
@@ -54,6 +56,9 @@ kinds! {
     RunPlaces "places for runs",
     Key "API keys",
     Project "projects",
+    ProjectSettings "settings of projects",
+    Variable "environment variables",
+    Sealed "sealed values",
     Quarantined "quarantined tests",
     Revocation "revoked tokens",
     LoginTries "login tries",
@@ -88,6 +93,20 @@ pub(in crate::store) enum Record {
     /// With its last use.
     Key(ApiKey),
     Project(Project),
+    ProjectSettings {
+        #[serde(with = "stored_org")]
+        org: OrgId,
+        project: ProjectId,
+        settings: ProjectSettings,
+    },
+    Variable(Variable),
+    /// A sealed value that has a row of its own. It is copied as it is: the target needs the same keys.
+    Sealed {
+        #[serde(with = "stored_org")]
+        org: OrgId,
+        name: String,
+        sealed: Sealed,
+    },
     Quarantined {
         #[serde(with = "stored_org")]
         org: OrgId,
@@ -204,6 +223,9 @@ impl Record {
             Self::RunPlaces { .. } => Kind::RunPlaces,
             Self::Key(_) => Kind::Key,
             Self::Project(_) => Kind::Project,
+            Self::ProjectSettings { .. } => Kind::ProjectSettings,
+            Self::Variable(_) => Kind::Variable,
+            Self::Sealed { .. } => Kind::Sealed,
             Self::Quarantined { .. } => Kind::Quarantined,
             Self::Revocation { .. } => Kind::Revocation,
             Self::LoginTries { .. } => Kind::LoginTries,

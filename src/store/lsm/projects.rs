@@ -37,6 +37,14 @@ pub(super) fn project_key(org: OrgId, project: ProjectId) -> Key {
     org_key(org).id(project.as_bytes())
 }
 
+/// The organization and the project that a key is made of.
+pub(super) fn read_key(key: &[u8]) -> StoreResult<(OrgId, ProjectId)> {
+    let damaged = || StoreError::Damaged("the key of a project's settings".into());
+    let (org, project) = key.split_first_chunk::<12>().ok_or_else(damaged)?;
+    let project: [u8; 12] = project.try_into().map_err(|_| damaged())?;
+    Ok((OrgId::from_bytes(*org), ProjectId::from_bytes(project)))
+}
+
 /// A project and its settings.
 fn settings_of(
     db: &Db,

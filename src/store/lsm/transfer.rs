@@ -9,7 +9,10 @@ use fjall::SingleWriterWriteTx;
 use super::db::Db;
 use super::runs::RunRows;
 use super::table::{Key, Table};
-use super::{LsmSettings, LsmStore, accounts, audit, logins, organizations, outbox, projects, tokens};
+use super::{
+    LsmSettings, LsmStore, accounts, audit, logins, organizations, outbox, projects, sealed, tokens,
+    variables,
+};
 use crate::clock::UnixMs;
 use crate::fs::Fs;
 use crate::limits::{COPY_PAGE_ROWS, FEED_RETENTION};
@@ -32,6 +35,9 @@ enum Part {
     RunPlaces,
     Keys,
     Projects,
+    ProjectSettings,
+    Variables,
+    Sealed,
     Quarantined,
     Revocations,
     LoginTries,
@@ -44,13 +50,16 @@ enum Part {
 }
 
 /// In this order: a run is there before its segments, or a start in between would take them for what is left of one.
-const PARTS: [Part; 19] = [
+const PARTS: [Part; 22] = [
     Part::Organizations,
     Part::Users,
     Part::Settings,
     Part::RunPlaces,
     Part::Keys,
     Part::Projects,
+    Part::ProjectSettings,
+    Part::Variables,
+    Part::Sealed,
     Part::Quarantined,
     Part::Revocations,
     Part::LoginTries,
@@ -83,6 +92,10 @@ const KEYSPACES: &[(&str, &str)] = &[
     ("projects_by_age", "made from projects"),
     ("projects_by_slug", "made from projects"),
     ("project_counts", "made from projects"),
+    ("project_settings", "copied"),
+    ("variables", "copied"),
+    ("variables_by_key", "made from environment variables"),
+    ("sealed_values", "copied"),
     ("quarantined_tests", "copied"),
     ("revoked_tokens", "copied"),
     ("revoked_tokens_by_expiry", "made from revoked tokens"),
@@ -276,6 +289,15 @@ fn cold(db: &Db, part: Part, from: &[u8], as_of_ms: UnixMs) -> StoreResult<Page>
         }),
         Part::Keys => page!(accounts::KEYS, |(_, row)| Ok(Some(Record::Key(row)))),
         Part::Projects => page!(projects::PROJECTS, |(_, row)| Ok(Some(Record::Project(row)))),
+        Part::ProjectSettings => page!(projects::PROJECT_SETTINGS, |(key, settings)| {
+            let (org, project) = projects::read_key(&key)?;
+            Ok(Some(Record::ProjectSettings { org, project, settings }))
+        }),
+        Part::Variables => page!(variables::VARIABLES, |(_, row)| Ok(Some(Record::Variable(row)))),
+        Part::Sealed => page!(sealed::SEALED, |(key, sealed)| {
+            let (org, name) = outbox::read_key(&key)?;
+            Ok(Some(Record::Sealed { org, name, sealed }))
+        }),
         Part::Quarantined => {
             page!(projects::QUARANTINED, |(key, test)| { projects::read_quarantined(&key, test).map(Some) })
         }
@@ -317,6 +339,11 @@ fn take_in(db: &Db, change: &mut SingleWriterWriteTx<'_>, record: Record, now_ms
         }
         Record::Key(key) => accounts::take_in_key(db, change, &key),
         Record::Project(project) => projects::take_in(db, change, &project),
+        Record::ProjectSettings { org, project, settings } => {
+            projects::PROJECT_SETTINGS.put(db, change, projects::project_key(org, project), &settings)
+        }
+        Record::Variable(variable) => variables::take_in(db, change, &variable),
+        Record::Sealed { org, name, sealed } => sealed::put(db, change, org, &name, &sealed),
         Record::Quarantined { org, project, group, test } => {
             projects::take_in_quarantined(db, change, (org, project, &group), test)
         }

@@ -9,8 +9,9 @@ use super::Cold;
 use super::change::Edit;
 use super::claims::Space;
 use super::rows::{
-    ARRIVING, KEY, KEY_PLACE, LEFT, LETTER, LETTER_END, ORGANIZATION, PROJECT, PROJECT_PLACE, PROJECT_SLUG,
-    QUARANTINED, REVOKED, RUN_PLACES, SETTINGS, STORED_BYTES, TOLD, USER, VOID, moment, org_id, read_moment,
+    ARRIVING, KEY, KEY_PLACE, LEFT, LETTER, LETTER_END, ORGANIZATION, PROJECT, PROJECT_PLACE,
+    PROJECT_SETTINGS, PROJECT_SLUG, QUARANTINED, REVOKED, RUN_PLACES, SEALED, SETTINGS, STORED_BYTES, TOLD,
+    USER, VARIABLE, VARIABLE_KEY, VOID, id_bytes, moment, org_id, read_moment,
 };
 use crate::clock::UnixMs;
 use crate::domain::account::ApiKey;
@@ -33,6 +34,10 @@ const KINDS: &[(&str, &str)] = &[
     (PROJECT, "copied"),
     (PROJECT_PLACE, "made from projects"),
     (PROJECT_SLUG, "made from projects"),
+    (PROJECT_SETTINGS, "copied"),
+    (VARIABLE, "copied"),
+    (VARIABLE_KEY, "made from environment variables"),
+    (SEALED, "copied"),
     (QUARANTINED, "copied"),
     (REVOKED, "copied"),
     (LETTER, "copied"),
@@ -111,6 +116,16 @@ impl Cold {
                 USER => page.records.push(Record::User(record::decode(&value)?)),
                 KEY => keys.entry(org).or_default().push(record::decode(&value)?),
                 PROJECT => page.records.push(Record::Project(record::decode(&value)?)),
+                PROJECT_SETTINGS => {
+                    let project = ProjectId::from_bytes(id_bytes(&key)?);
+                    let settings = record::decode(&value)?;
+                    page.records.push(Record::ProjectSettings { org, project, settings });
+                }
+                VARIABLE => page.records.push(Record::Variable(record::decode(&value)?)),
+                SEALED => {
+                    let (name, sealed) = (text(key)?, record::decode(&value)?);
+                    page.records.push(Record::Sealed { org, name, sealed });
+                }
                 QUARANTINED => page.records.push(read_quarantined(org, &key, &value)?),
                 REVOKED => {
                     let (token, expires_ms) = (text(key)?, record::decode(&value)?);
@@ -237,6 +252,19 @@ impl Cold {
                         Edit::Put(PROJECT_PLACE, id.clone(), place),
                         Edit::Put(PROJECT_SLUG, project.slug.as_bytes().to_vec(), id),
                     ]);
+                }
+                Record::ProjectSettings { org, project, settings } => {
+                    let key = project.as_bytes().to_vec();
+                    let edit = Edit::Put(PROJECT_SETTINGS, key, record::encode(&settings)?);
+                    edits.entry(org).or_default().push(edit);
+                }
+                Record::Variable(variable) => {
+                    let some = [super::variables::put(&variable)?, super::variables::put_key(&variable)];
+                    edits.entry(variable.org).or_default().extend(some);
+                }
+                Record::Sealed { org, name, sealed } => {
+                    let edit = Edit::Put(SEALED, name.into_bytes(), record::encode(&sealed)?);
+                    edits.entry(org).or_default().push(edit);
                 }
                 Record::Quarantined { org, project, group, test } => {
                     let edit = Edit::Put(
