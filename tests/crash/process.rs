@@ -92,6 +92,13 @@ impl Deployment {
         Self::start_as(spawn).await
     }
 
+    /// The same with this in its configuration file.
+    pub(crate) async fn configured(configuration: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("runstream.toml"), configuration).unwrap();
+        Self::start_in(folder, spawn).await
+    }
+
     /// The same over one of the stores.
     pub(crate) async fn over(beneath: &Beneath) -> Self {
         let folder = tempfile::tempdir().unwrap();

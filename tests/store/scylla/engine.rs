@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use runstream::actors::feed::{Delivery, Window};
 use runstream::actors::finish::FinishPipeline;
 use runstream::actors::{
@@ -21,7 +22,9 @@ use runstream::store::contract::Store as _;
 use runstream::store::contract::{Executions as _, Projects as _};
 use runstream::store::scylla::runs::RunSettings;
 use runstream::store::scylla::{Cql, ScyllaSettings, ScyllaStore};
+use serde_json::json;
 
+use crate::crash::process::{Account, Deployment};
 use crate::store::runs::patient;
 use crate::store::sample;
 use crate::support::cql;
@@ -38,13 +41,13 @@ impl Delivery for Nobody {
 }
 
 /// A node: an engine over a store.
-struct Node {
-    engine: Engine,
-    store: Arc<ScyllaStore>,
+pub(super) struct Node {
+    pub(super) engine: Engine,
+    pub(super) store: Arc<ScyllaStore>,
 }
 
 impl Node {
-    async fn start(settings: &ScyllaSettings, runs: RunSettings) -> Self {
+    pub(super) async fn start(settings: &ScyllaSettings, runs: RunSettings) -> Self {
         Self::start_with(settings, runs, EngineSettings::default()).await
     }
 
@@ -57,25 +60,25 @@ impl Node {
         Self { engine, store }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.engine.drain().await;
         self.store.shut_down().await.unwrap();
     }
 
-    async fn text(&self, org: OrgId, run: &Opened) -> String {
+    pub(super) async fn text(&self, org: OrgId, run: &Opened) -> String {
         self.store.whole_text(org, run.execution).await.unwrap().unwrap().text
     }
 }
 
 /// An organization with a project.
-async fn people(node: &Node, name: &str) -> (OrgId, UserId, ProjectId) {
+pub(super) async fn people(node: &Node, name: &str) -> (OrgId, UserId, ProjectId) {
     let (org, user) = sample::member(&*node.store, name).await;
     let project = sample::project(org.id, "shop", sample::NOW_MS);
     node.store.create_project(project.clone(), 9, sample::audit(org.id, "test")).await.unwrap();
     (org.id, user.id, project.id)
 }
 
-fn setup(project: ProjectId) -> SetupRequest {
+pub(super) fn setup(project: ProjectId) -> SetupRequest {
     SetupRequest {
         project,
         run_name: None,
@@ -89,7 +92,7 @@ fn setup(project: ProjectId) -> SetupRequest {
 }
 
 /// The batch with this number: one line.
-fn line(n: u64, line: &str) -> Delivered {
+pub(super) fn line(n: u64, line: &str) -> Delivered {
     let text = format!("{line}\n");
     let item = Item::Log { test: None, stream: None, text_end: text.len() as u32 };
     let text_units = text.len() as u64;
@@ -104,35 +107,34 @@ fn line(n: u64, line: &str) -> Delivered {
     Delivered { receipt, batch, permit: None }
 }
 
-/// Opens a run, as often as it takes.
-async fn open(node: &Node, org: OrgId, user: UserId, project: ProjectId) -> Opened {
-    let patience = Instant::now() + Duration::from_secs(60);
+/// Asks until it is done, however often the answer is "not now".
+pub(super) async fn until_done<T, F>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
-        match node.engine.set_up(org, user, setup(project)).await {
-            Ok(run) => return run,
+        match ask().await {
+            Ok(done) => return done,
             Err(EngineError::Busy { retry_after_s }) => assert!(retry_after_s > 0),
             Err(error) => panic!("{error}"),
         }
-        assert!(Instant::now() < patience, "no run is ever opened");
+        assert!(Instant::now() < patience, "it is never done");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Opens a run, as often as it takes.
+pub(super) async fn open(node: &Node, org: OrgId, user: UserId, project: ProjectId) -> Opened {
+    until_done(|| node.engine.set_up(org, user, setup(project))).await
 }
 
 /// Sends until it is acknowledged.
-async fn send(node: &Node, org: OrgId, run: &Opened, n: u64) -> Applied {
-    let patience = Instant::now() + Duration::from_secs(120);
-    loop {
-        match node.engine.ingest(org, run.session, line(n, &format!("line {n}"))).await {
-            Ok(applied) => return applied,
-            Err(EngineError::Busy { retry_after_s }) => assert!(retry_after_s > 0),
-            Err(error) => panic!("{n}: {error}"),
-        }
-        assert!(Instant::now() < patience, "batch {n} is never taken");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+pub(super) async fn send(node: &Node, org: OrgId, run: &Opened, n: u64) -> Applied {
+    until_done(|| node.engine.ingest(org, run.session, line(n, &format!("line {n}")))).await
 }
 
-fn lines(count: u64) -> String {
+pub(super) fn lines(count: u64) -> String {
     (0..count).map(|n| format!("line {n}\n")).collect()
 }
 
@@ -226,7 +228,15 @@ async fn a_database_that_is_killed_under_load_costs_waiting_and_no_batch() {
             (run, acknowledged)
         }));
     }
+    // A whole server beside it, whose clients send more than it may keep.
+    let budget = format!("[ingest]\nbudget_mib = {}\nbudget_wait_ms = 500\n", BUDGET_BYTES >> 20);
+    let deployment = Deployment::configured(&(cql::configuration(&settings) + &budget)).await;
+    let pushers = deployment.sign_up().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let (grown, is_back) = (deployment.resident_bytes(), Arc::new(AtomicBool::new(false)));
+    let pushing: Vec<_> = (0..PUSHERS)
+        .map(|pusher| tokio::spawn(push(pushers.clone(), pusher, Arc::clone(&is_back))))
+        .collect();
     let server = tokio::task::spawn_blocking(move || {
         let mut server = server;
         server.kill();
@@ -234,14 +244,80 @@ async fn a_database_that_is_killed_under_load_costs_waiting_and_no_batch() {
         server.start_again();
         server
     });
+    let mut most = grown;
+    while !server.is_finished() {
+        most = most.max(deployment.resident_bytes());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let server = server.await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     stop.store(true, Ordering::Release);
+    is_back.store(true, Ordering::Release);
     for reporter in reporters {
         let (run, acknowledged) = reporter.await.unwrap();
         assert!(acknowledged > 5, "{acknowledged} batches are too few to mean anything");
         assert_eq!(node.text(org, &run).await, lines(acknowledged), "{acknowledged} batches");
     }
+    let mut refused = 0;
+    for pusher in pushing {
+        let (task, acknowledged, refusals) = pusher.await.unwrap();
+        refused += refusals;
+        let text = pushers.get(&format!("/api/executions/{task}/logs")).await;
+        let text = text["data"]["output"].as_str().unwrap();
+        for n in acknowledged {
+            assert_eq!(text.matches(&format!("batch {n} of it\n")).count(), 1, "{task}: {n}");
+        }
+    }
+    println!("{} MiB grown, {refused} refused", (most - grown) >> 20);
+    assert!(refused > 0, "it was never too much");
+    assert!(most - grown < BUDGET_BYTES + BESIDE_BYTES, "{} MiB grown", (most - grown) >> 20);
+    deployment.terminate().await;
     Arc::try_unwrap(node).ok().expect("nobody else has it").stop().await;
     drop(server);
+}
+
+/// Bytes of bodies that the server beside may keep.
+const BUDGET_BYTES: u64 = 32 << 20;
+/// What it may take beside: as in the memory test of the embedded store.
+const BESIDE_BYTES: u64 = 96 << 20;
+const PUSHERS: usize = 64;
+/// Bytes of a batch, less than a chunk may have: with all pushers almost twice the budget.
+const PUSHED_BYTES: usize = 1_000_000;
+
+/// Sends large batches of a run until told; returns the run, what was acknowledged, and how often it was refused.
+async fn push(account: Account, pusher: usize, stop: Arc<AtomicBool>) -> (String, Vec<usize>, u64) {
+    let setup = json!({ "projectId": account.project, "framework": "push", "reporterVersion": "1",
+        "totalTests": pusher });
+    let opened = loop {
+        let answer = account.client.call(Method::POST, "/api/ingest/setup", Some(&setup)).await.unwrap();
+        if answer.status == 201 {
+            break answer.body;
+        }
+        assert!(answer.status == 503 && answer.headers.contains_key("retry-after"), "{}", answer.body);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let (session, task) = (&opened["data"]["sessionId"], opened["data"]["taskId"].as_str().unwrap());
+    let filling = "x".repeat(PUSHED_BYTES);
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    // Its whole log stays below what is kept of one.
+    for n in 0..9 {
+        let chunk = format!("{filling}\nbatch {n} of it\n");
+        let body = json!({ "sessionId": session, "batch": format!("{pusher:08x}:{n}"),
+            "events": [{ "type": "log", "chunk": chunk, "timestamp": 1_774_000_000_000_i64 }] });
+        loop {
+            let answer = account.client.call(Method::POST, "/api/ingest/event", Some(&body)).await.unwrap();
+            if answer.status == 200 {
+                acknowledged.push(n);
+                break;
+            }
+            assert!(answer.status == 503 && answer.headers.contains_key("retry-after"), "{}", answer.body);
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if stop.load(Ordering::Acquire) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    (task.to_owned(), acknowledged, refused)
 }
