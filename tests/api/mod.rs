@@ -13,6 +13,7 @@ mod headers;
 mod invitations;
 mod keys;
 mod logs;
+mod membership;
 mod organization;
 mod profile;
 mod project_settings;

@@ -8,6 +8,7 @@ mod crowd;
 mod faults;
 mod frames;
 mod handshake;
+mod membership;
 mod recovery;
 mod restarts;
 mod returning;

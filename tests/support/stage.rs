@@ -12,6 +12,7 @@ use runstream::clock::{Clock, SystemClock};
 use runstream::config::Settings;
 use runstream::dial::TcpDial;
 use runstream::server::{RunningServer, Seams, Server};
+use runstream::store::contract::Store;
 use serde_json::{Value, json};
 
 use super::beneath::Beneath;
@@ -82,6 +83,11 @@ impl Stage {
     /// Where the server is.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.server.port)
+    }
+
+    /// What the server keeps everything in.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        self.server.as_ref().unwrap().store()
     }
 
     /// A client without a credential.
