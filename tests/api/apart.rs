@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use runstream::access::Secret;
 use runstream::clock::Clock;
 use runstream::domain::member::MemberChange;
 use runstream::domain::role::{AccountStatus, Role};
@@ -10,7 +9,7 @@ use serde_json::json;
 
 use crate::support::beneath::Beneath;
 use crate::support::node::Script;
-use crate::support::site::{NOW_MS, Person, Site};
+use crate::support::site::{NOW_MS, Person, Site, known_secrets};
 
 /// Seconds after which every server knows.
 const KNOWN_S: u64 = 5;
@@ -19,9 +18,7 @@ const KNOWN_S: u64 = 5;
 async fn server(beneath: &Beneath) -> Site {
     let change = |settings: &mut runstream::config::Settings| {
         beneath.choose(settings);
-        settings.secrets.token = Some(Secret::new([7; 32]).unwrap());
-        settings.secrets.key_hash = Some(Secret::new([8; 32]).unwrap());
-        settings.secrets.sealing = vec![Secret::new([9; 32]).unwrap()];
+        known_secrets(settings);
     };
     Site::start_with(change).await
 }

@@ -1,4 +1,5 @@
-//! Every endpoint of every door against every kind of caller.
+//! Every endpoint of every door against every kind of caller. What becomes of credentials that were good once is in
+//! `ended`, what becomes of another organization's ids in `foreign`.
 
 use http::Method;
 use runstream::domain::role::Role;
@@ -12,7 +13,6 @@ use crate::support::site::{Answer, Ask, Person, Site};
 on_each_store_beneath! {
     every_endpoint_lets_in_exactly_whom_it_should,
     what_is_no_credential_is_told_apart_and_lets_nobody_in,
-    another_organizations_records_are_absent,
 }
 
 /// A well-formed id that nothing has.
@@ -20,16 +20,17 @@ const NO_ID: &str = "690a11b2c3d4e5f607182930";
 const ABSENT_KEY: &str = "pk_live_7c1d9a04e2b85f6630c1aa97d4be58213f0e6b7a915cd284";
 
 /// People and keys of one organization.
-struct Cast {
-    admin: Person,
-    developer: Person,
-    viewer: Person,
-    key: String,
-    viewers_key: String,
+pub(super) struct Cast {
+    pub(super) admin: Person,
+    pub(super) developer: Person,
+    pub(super) viewer: Person,
+    /// The developer's.
+    pub(super) key: String,
+    pub(super) viewers_key: String,
 }
 
 impl Cast {
-    async fn of(site: &Site, name: &str) -> Self {
+    pub(super) async fn of(site: &Site, name: &str) -> Self {
         let admin = site.sign_up(name).await;
         let developer = site.member(&admin, &format!("{name}-dev"), Role::Developer).await;
         let viewer = site.member(&admin, &format!("{name}-view"), Role::Viewer).await;
@@ -38,7 +39,7 @@ impl Cast {
     }
 }
 
-fn ask<'s>(site: &'s Site, row: &Expected) -> Ask<'s> {
+pub(super) fn ask<'s>(site: &'s Site, row: &Expected) -> Ask<'s> {
     let path = row.path.replace("{id}", NO_ID).replace("{projectId}", NO_ID).replace("{varId}", NO_ID);
     let path = path.replace("{taskId}", "ingest-1-none").replace("{token}", &"0".repeat(64));
     let asked = site.ask(Method::from_bytes(row.method.as_bytes()).unwrap(), &path).from(&site.new_address());
@@ -166,65 +167,5 @@ async fn what_is_no_credential_is_told_apart_and_lets_nobody_in(beneath: &Beneat
         } else {
             check(ask(&site, row).key(&cast.key), "Authentication required").await;
         }
-    }
-}
-
-async fn another_organizations_records_are_absent(beneath: &Beneath) {
-    let site = Site::over(beneath).await;
-    let (own, foreign) = (Cast::of(&site, "rosa").await, Cast::of(&site, "ivo").await);
-    let project = site.project(&own.admin, "Web Shop").await;
-    let keys = site.get("/api/auth/api-keys").token(&own.developer.token).send().await.expect(200);
-    let key = keys["data"][0]["id"].as_str().unwrap().to_owned();
-    let setup = json!({
-        "projectId": project, "framework": "playwright", "reporterVersion": "1.0.0", "totalTests": 1,
-    });
-    let opened = site.post("/api/ingest/setup").key(&own.key).json(&setup).send().await.expect(201);
-    let variable = json!({ "key": "PASSWORD", "value": "tea", "isSecret": true });
-    let variable = site.post(&format!("/api/projects/{project}/env")).token(&own.admin.token).json(&variable);
-    let variable = variable.send().await.expect(201)["data"]["id"].as_str().unwrap().to_owned();
-    let task = opened["data"]["taskId"].as_str().unwrap().to_owned();
-    let session = opened["data"]["sessionId"].clone();
-
-    let member = own.viewer.user["id"].as_str().unwrap().to_owned();
-    let invited = json!({ "email": "new@pinewood.test", "role": "viewer" });
-    let asked = site.post("/api/invitations").token(&own.admin.token).json(&invited);
-    let invitation = asked.send().await.expect(201)["invitation"]["id"].as_str().unwrap().to_owned();
-
-    let mut walked = 0;
-    // A token of an invitation is a credential of its own: there is no foreign one.
-    for row in EXPECTED.iter().filter(|row| row.path.contains('{') && row.id != "validate_invitation") {
-        site.advance(61);
-        let id = match row.path {
-            path if path.starts_with("/api/users/") => &member,
-            path if path.starts_with("/api/invitations") => &invitation,
-            _ => &key,
-        };
-        let path = row.path.replace("{id}", id).replace("{projectId}", &project).replace("{taskId}", &task);
-        let path = path.replace("{varId}", &variable);
-        let method = Method::from_bytes(row.method.as_bytes()).unwrap();
-        let foreign_answer = with_body(site.ask(method.clone(), &path), row).token(&foreign.admin.token);
-        let foreign_answer = foreign_answer.send().await;
-        let (status, error) = foreign_answer.failure();
-        assert_eq!(status, 404, "{}: {foreign_answer:?}", row.id);
-        // Exactly as if there were no such record.
-        let absent = ask(&site, row).token(&foreign.admin.token).send().await;
-        assert_eq!((status, error), absent.failure(), "{}", row.id);
-        // The stream of an own run does not end; that it is found is shown by the others.
-        if row.id != "follow_execution" {
-            let found = with_body(site.ask(method, &path), row).token(&own.admin.token).send().await;
-            assert_eq!(found.status / 100, 2, "{}: {found:?}", row.id);
-        }
-        walked += 1;
-    }
-    assert_eq!(walked, 18);
-
-    let events = json!({ "sessionId": session, "events": [{ "type": "log", "chunk": "x", "timestamp": 1 }] });
-    let answer = site.post("/api/ingest/event").key(&foreign.key).json(&events).send().await;
-    assert_eq!(answer.failure(), (404, "Session not found or expired".to_owned()));
-    let answer = site.post("/api/ingest/setup").key(&foreign.key).json(&setup).send().await;
-    assert_eq!(answer.failure(), (403, "Project not found or access denied".to_owned()));
-    for path in ["/api/projects", "/api/executions"] {
-        let listed = site.get(path).token(&foreign.admin.token).send().await;
-        assert!(!String::from_utf8_lossy(&listed.body).contains(&project), "{path}");
     }
 }

@@ -1,6 +1,5 @@
 //! Forgotten passwords, from the request over the letter to the new password; and the letter that greets.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,15 +7,23 @@ use serde_json::json;
 
 use super::server::MailServer;
 use super::site_for;
-use crate::support::site::{Answer, PASSWORD, Person, Site};
+use crate::support::site::{Answer, Ask, PASSWORD, Person, Site};
 
 const NEW: &str = "Other-horse-2!";
 const LINK: &str = "https://runs.pinewood.test/reset-password?token=";
 
-/// Asks for a reset, and moves the clock until the answer is there: it is never given at once.
 async fn request(site: &Site, email: &str) -> Answer {
+    held_back(site, asked(site, email)).await
+}
+
+/// A request for a reset.
+pub(super) fn asked<'s>(site: &'s Site, email: &str) -> Ask<'s> {
     let body = json!({ "email": email });
-    let asked = site.post("/api/auth/password-reset/request").from(&site.new_address()).json(&body);
+    site.post("/api/auth/password-reset/request").from(&site.new_address()).json(&body)
+}
+
+/// Asks for a reset, and moves the clock until the answer is there: it is never given at once.
+pub(super) async fn held_back(site: &Site, asked: Ask<'_>) -> Answer {
     let mut answer = pin!(asked.send());
     let early = tokio::time::timeout(Duration::from_millis(20), &mut answer).await;
     assert!(early.is_err(), "while the clock stands, nobody learns how long it took: {early:?}");
@@ -50,14 +57,6 @@ fn invalid() -> (u16, String) {
     (400, "Invalid reset token".to_owned())
 }
 
-/// What an answer tells apart from the moment and the place in the tier's count.
-fn told(answer: &Answer) -> (u16, Vec<u8>, BTreeMap<String, String>) {
-    let headers =
-        answer.headers.iter().filter(|(name, _)| !["date", "x-ratelimit-reset"].contains(&name.as_str()));
-    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
-    (answer.status, answer.body.to_vec(), headers.collect())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once() {
     let mut server = MailServer::start().await;
@@ -76,7 +75,7 @@ async fn a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once()
     // Somebody without an account hears the same, and gets no letter.
     let (known, unknown) =
         (request(&site, " Rosa@Pinewood.test").await, request(&site, "ivo@pinewood.test").await);
-    assert_eq!(told(&known), told(&unknown));
+    assert_eq!(known.told(), unknown.told());
     let body = known.expect(200);
     assert_eq!((body["success"].clone(), body.as_object().unwrap().len()), (json!(true), 2));
     let token = token_of(&mut server, 2).await;
@@ -148,7 +147,7 @@ async fn without_a_mail_server_a_request_is_answered_alike_and_no_reset_is_kept(
     let site = Site::start().await;
     let rosa = site.sign_up("rosa").await;
     let (known, unknown) = (request(&site, &rosa.email).await, request(&site, "ivo@pinewood.test").await);
-    assert_eq!(told(&known), told(&unknown));
+    assert_eq!(known.told(), unknown.told());
     assert_eq!((known.status, log_in(&site, &rosa, PASSWORD).await.status), (200, 200));
     let bad = json!({ "email": "rosa" });
     let bad = site.post("/api/auth/password-reset/request").json(&bad).send().await;

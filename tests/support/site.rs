@@ -1,5 +1,6 @@
 //! A server in this process with a data folder of its own, and a client that speaks HTTP over real sockets.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use runstream::access::PasswordSettings;
+use runstream::access::{PasswordSettings, Secret, Tiers};
+use runstream::actors::bucket::Quota;
 use runstream::clock::ManualClock;
 use runstream::config::Settings;
 use runstream::dial::Resolve;
@@ -38,6 +40,30 @@ pub(crate) struct Site {
     http: Client<HttpConnector, Full<Bytes>>,
     clients: AtomicU32,
     _folder: tempfile::TempDir,
+}
+
+/// What signs tokens where a test knows it.
+pub(crate) const SIGNING: [u8; 32] = [7; 32];
+
+/// Secrets that a test knows, so that it can make tokens, or that several servers share.
+pub(crate) fn known_secrets(settings: &mut Settings) {
+    settings.secrets.token = Some(Secret::new(SIGNING).unwrap());
+    settings.secrets.key_hash = Some(Secret::new([8; 32]).unwrap());
+    settings.secrets.sealing = vec![Secret::new([9; 32]).unwrap()];
+}
+
+/// Nobody asks too often.
+pub(crate) fn unlimited(settings: &mut Settings) {
+    let often = Quota { capacity: Quota::CAPACITY_MAX, window_ms: 60_000 };
+    settings.access.tiers = Tiers {
+        auth: often,
+        api: often,
+        strict: often,
+        monitor: often,
+        ingest_event: often,
+        ingest_lifecycle: often,
+        failed_credentials: often,
+    };
 }
 
 /// The names that there are; nothing asks a network.
@@ -272,6 +298,16 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// All that a client can see of it and compare, but how often it has asked.
+    pub(crate) fn told(&self) -> (u16, BTreeMap<String, String>, String) {
+        let headers = self.headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            name != "date" && !name.starts_with("x-ratelimit-")
+        });
+        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        (self.status, headers.collect(), String::from_utf8_lossy(&self.body).into_owned())
     }
 
     /// `X-RateLimit-Limit` and `-Remaining`.
