@@ -14,6 +14,7 @@ mod foreign;
 mod headers;
 mod invitations;
 mod keys;
+mod limits;
 mod logs;
 mod membership;
 mod organization;

@@ -206,7 +206,7 @@ macro_rules! on_each_cold_store {
                 async fn $name() {
                     let home = crate::store::ScyllaColdHome::new();
                     let store = home.open_cold().await;
-                    crate::store::RACES.scope(crate::store::RACES_ON_SCYLLA, super::$name(&*store)).await;
+                    crate::store::RACES.scope(crate::store::races_on_scylla(), super::$name(&*store)).await;
                 }
             )*
         }
@@ -237,8 +237,10 @@ tokio::task_local! {
 }
 /// Races on a store in this process.
 const RACES_ON_DISK: usize = 200;
-/// Races on a store whose every step is a round trip.
-pub(crate) const RACES_ON_SCYLLA: usize = 20;
+/// Races on a store whose every step is a round trip: as many in the longer modes, and a few otherwise.
+pub(crate) fn races_on_scylla() -> usize {
+    if crate::support::long_mode() { RACES_ON_DISK } else { 20 }
+}
 
 /// How often a race is run.
 pub(crate) fn races() -> usize {
