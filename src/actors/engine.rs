@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::buckets::{IpBuckets, OrgBuckets};
 use super::deps::{Deps, Directory, EngineSettings, Organization, SessionEntry};
@@ -112,10 +113,24 @@ impl Engine {
         session: SessionId,
         delivered: Delivered,
     ) -> Result<Applied, EngineError> {
+        self.ingest_until(self.deadline(), org, session, delivered).await
+    }
+
+    /// The same by `deadline`, for a request that has waited already.
+    ///
+    /// # Errors
+    /// As [`Engine::ingest`].
+    pub async fn ingest_until(
+        &self,
+        deadline: Instant,
+        org: OrgId,
+        session: SessionId,
+        delivered: Delivered,
+    ) -> Result<Applied, EngineError> {
         let entry = self.session_entry(org, session).await?;
         let delivered = Arc::new(delivered);
         let ask = |reply| ExecutionMessage::Deliver { session, delivered: Arc::clone(&delivered), reply };
-        match self.ask(org, entry.execution, ask).await {
+        match self.ask_until(deadline, org, entry.execution, ask).await {
             Err(EngineError::NotFound) => Err(EngineError::SessionNotFound),
             answer => answer,
         }
@@ -259,10 +274,26 @@ impl Engine {
         }
     }
 
+    /// Until when a request that comes now may wait for what it asks for.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.deps.settings.append_wait
+    }
+
     /// Sends a message to a run's actor and waits for the answer; an actor that leaves or dies before it answers is
     /// replaced and asked again.
     pub(super) async fn ask<T>(
         &self,
+        org: OrgId,
+        execution: ExecutionId,
+        message: impl Fn(Reply<T>) -> ExecutionMessage,
+    ) -> Result<T, EngineError> {
+        self.ask_until(self.deadline(), org, execution, message).await
+    }
+
+    async fn ask_until<T>(
+        &self,
+        deadline: Instant,
         org: OrgId,
         execution: ExecutionId,
         message: impl Fn(Reply<T>) -> ExecutionMessage,
@@ -278,7 +309,7 @@ impl Engine {
                 self.deps.directory.forget(execution, &actor);
                 continue;
             }
-            match self.within_wait(answer).await? {
+            match until(deadline, answer).await? {
                 Ok(result) => return result,
                 Err(_dropped) => self.deps.directory.forget(execution, &actor),
             }
@@ -290,7 +321,7 @@ impl Engine {
         &self,
         answer: oneshot::Receiver<T>,
     ) -> Result<Result<T, oneshot::error::RecvError>, EngineError> {
-        tokio::time::timeout(self.deps.settings.append_wait, answer).await.map_err(|_| BUSY)
+        until(self.deadline(), answer).await
     }
 
     pub(super) async fn execution_actor(
@@ -362,6 +393,13 @@ impl Engine {
             _ => Err(EngineError::SessionNotFound),
         }
     }
+}
+
+async fn until<T>(
+    deadline: Instant,
+    answer: oneshot::Receiver<T>,
+) -> Result<Result<T, oneshot::error::RecvError>, EngineError> {
+    tokio::time::timeout_at(deadline, answer).await.map_err(|_| BUSY)
 }
 
 async fn take_back(deps: Arc<Deps>, execution: Execution) -> Result<(), EngineError> {

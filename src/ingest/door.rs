@@ -6,12 +6,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::body::{Frames, Promised, Received, Reception, Unread};
 use super::budget::{self, Budget};
@@ -57,6 +59,8 @@ struct Inner {
 struct Admitted {
     caller: Caller,
     verdict: Verdict,
+    /// Until when it may wait: reporters give up a little later.
+    deadline: Instant,
 }
 
 type Answered = Result<Response<Outgoing>, Failure>;
@@ -96,7 +100,7 @@ impl IngestDoor {
         let Some(route) = Route::of(&parts.method, parts.uri.path()) else {
             return Failure::not_found("Not Found", "There is nothing at this path").response();
         };
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let (answered, verdict) = self.inner.handle(route, &mut parts, &mut body, peer).await;
         let mut response = answered.unwrap_or_else(|failure| {
             if let Some(cause) = &failure.source
@@ -138,6 +142,7 @@ impl Inner {
             Ok(promised) => promised,
             Err(failure) => return (Err(failure), None),
         };
+        let deadline = self.engine.deadline();
         let caller = match self.access.identify(&parts.headers, Accept::TokenOrKey).await {
             Ok(caller) => caller,
             Err(failure) => {
@@ -152,7 +157,7 @@ impl Inner {
         };
         let (key, quota) = self.access.settings().tiers.of_caller(route.tier(), &caller);
         let verdict = self.engine.buckets(caller.org).take(key, quota, self.clock.now_ms());
-        let mut admitted = Admitted { caller, verdict };
+        let mut admitted = Admitted { caller, verdict, deadline };
         let answered = self.admitted(route, parts, body, promised, &mut admitted).await;
         (answered, Some(admitted.verdict))
     }
@@ -176,6 +181,7 @@ impl Inner {
         }
         may_send?;
         let org = admitted.caller.org;
+        let begun = Instant::now();
         let received = match self.reception.receive(org, body, promised).await {
             Ok(received) => received,
             Err(Unread::Refused(failure)) => return Err(failure),
@@ -186,6 +192,8 @@ impl Inner {
                 return Err(failures::busy(1));
             }
         };
+        // How long the body took is up to who sends it, and has a limit of its own.
+        admitted.deadline += begun.elapsed();
         match route {
             Route::Event => {
                 // They lie in the connection's buffer, which is read into again once nobody holds a piece of it: that need
@@ -194,8 +202,8 @@ impl Inner {
                 parts.uri = Uri::default();
                 self.event(admitted, received).await
             }
-            Route::Setup => Box::pin(self.set_up(&admitted.caller, parts, &received)).await,
-            Route::Teardown => Box::pin(self.tear_down(&admitted.caller, &received)).await,
+            Route::Setup => in_time(admitted.deadline, self.set_up(&admitted.caller, parts, &received)).await,
+            Route::Teardown => in_time(admitted.deadline, self.tear_down(&admitted.caller, &received)).await,
         }
     }
 
@@ -240,7 +248,8 @@ impl Inner {
             body_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             number,
         };
-        match self.engine.ingest(org, session, Delivered { receipt, batch, permit: Some(share) }).await {
+        let delivered = Delivered { receipt, batch, permit: Some(share) };
+        match self.engine.ingest_until(admitted.deadline, org, session, delivered).await {
             Ok(applied) => {
                 self.meters.applied(applied, bytes);
                 reply::event(applied)
@@ -248,7 +257,9 @@ impl Inner {
             Err(error) => {
                 self.meters.refused(bytes);
                 if matches!(error, EngineError::Busy { .. }) {
-                    Box::pin(self.engine.note_refused(org, session, Refusal::Pressure)).await;
+                    // Whoever is refused has waited: not for this too, if its run is not in memory.
+                    let noting = self.engine.note_refused(org, session, Refusal::Pressure);
+                    let _given_up = Box::pin(tokio::time::timeout(Duration::ZERO, noting)).await;
                 }
                 Err(failures::of_engine(error, Route::Event.fault()))
             }
@@ -342,4 +353,9 @@ impl Inner {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         format!("http://{host}{}", self.settings.base_path)
     }
+}
+
+/// Refuses what is not answered by `deadline`: a setup is then taken back, a teardown goes on.
+async fn in_time(deadline: Instant, answering: impl Future<Output = Answered>) -> Answered {
+    Box::pin(tokio::time::timeout_at(deadline, answering)).await.unwrap_or_else(|_| Err(failures::busy(1)))
 }
