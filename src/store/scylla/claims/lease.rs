@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::error::Elapsed;
 use uuid::Uuid;
 
 use super::nodes::Nodes;
@@ -127,22 +130,38 @@ impl Beating {
     }
 
     /// Returns when the lease has lapsed.
+    ///
+    /// Heartbeats do not wait for each other: one that a node of the cluster keeps costs the lease only if all those after
+    /// it fail too. Each has a number of its own and is sent once: the row never shows the same number again after
+    /// another one, in whatever order they are applied, so that one that is applied late is not taken for another.
     async fn keep(&self, term: &Term) {
         let mut number = 0;
+        let mut under_way = FuturesUnordered::new();
+        let mut next = Box::pin(tokio::time::sleep(self.settings.heartbeat));
         loop {
-            tokio::time::sleep(self.settings.heartbeat).await;
-            if !term.is_fresh() {
-                return;
-            }
-            number += 1;
-            let began = self.uptime.since_boot();
-            // Each has a number of its own, answered or not: one that is applied late is not taken for another.
-            match tokio::time::timeout(self.settings.lease, self.nodes.beat(term.incarnation, number)).await {
-                Ok(Ok(true)) if term.is_fresh() => term.renew(began),
-                Ok(Ok(_)) => return,
-                Ok(Err(error)) => tracing::debug!(%error, "a heartbeat failed"),
-                Err(_) => tracing::debug!("a heartbeat took too long"),
+            tokio::select! {
+                () = &mut next => {
+                    if !term.is_fresh() {
+                        return;
+                    }
+                    next = Box::pin(tokio::time::sleep(self.settings.heartbeat));
+                    number += 1;
+                    under_way.push(self.beat(term, number));
+                }
+                Some((began, outcome)) = under_way.next() => match outcome {
+                    Ok(Ok(true)) if term.is_fresh() => term.renew(began),
+                    Ok(Ok(_)) => return,
+                    Ok(Err(error)) => tracing::debug!(%error, "a heartbeat failed"),
+                    Err(_) => tracing::debug!("a heartbeat took too long"),
+                },
             }
         }
+    }
+
+    /// One heartbeat, and when it began.
+    async fn beat(&self, term: &Term, number: i64) -> (Duration, Result<StoreResult<bool>, Elapsed>) {
+        let began = self.uptime.since_boot();
+        let beating = self.nodes.beat(term.incarnation, number);
+        (began, tokio::time::timeout(self.settings.lease, beating).await)
     }
 }
