@@ -92,6 +92,13 @@ impl Deployment {
         Self::start_as(spawn).await
     }
 
+    /// The same with this in its configuration file.
+    pub(crate) async fn configured(configuration: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("runstream.toml"), configuration).unwrap();
+        Self::start_in(folder, spawn).await
+    }
+
     /// The same over one of the stores.
     pub(crate) async fn over(beneath: &Beneath) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -132,8 +139,17 @@ impl Deployment {
 
     /// Resident memory of the process.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most it ever had.
+    pub(crate) fn most_resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    fn memory_bytes(&self, of: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(of)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 

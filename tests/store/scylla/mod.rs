@@ -1,11 +1,15 @@
 //! What is particular to the store on CQL.
 
 mod connect;
+mod cost;
 mod crash;
 mod engine;
 mod frozen;
+mod killed;
 mod schema;
 mod served;
+mod slow;
 mod start;
 mod stops;
 mod takeover;
+mod wire;

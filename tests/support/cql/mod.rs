@@ -5,8 +5,10 @@
 //! and every test that says so shows as ignored by its name.
 
 mod server;
+mod wire;
 
 pub(crate) use server::Server;
+pub(crate) use wire::{Fault, LATE, Wire};
 
 use std::sync::{Arc, LazyLock, Mutex};
 
