@@ -9,9 +9,21 @@ use serde_json::{Value, json};
 use crate::support::cql;
 use crate::support::stage::{Stage, begin, end, get, log, try_get};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+/// Half of what threads have by themselves, on which debug builds fill much more of it than others.
+const STACK_BYTES: usize = 1 << 20;
+
+#[test]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
-async fn a_run_is_taken_in_read_and_kept_over_restarts() {
+fn a_run_is_taken_in_read_and_kept_over_restarts_and_needs_no_deep_stack() {
+    let in_it = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(4).thread_stack_size(STACK_BYTES).enable_all().build().unwrap();
+        runtime.block_on(take_in_read_and_keep());
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(in_it).unwrap().join().unwrap();
+}
+
+async fn take_in_read_and_keep() {
     let keyspace = cql::keyspace().await;
     let mut stage = Stage::start_with(Arc::new(SystemClock), |settings| {
         settings.store = StoreKind::Scylla;
