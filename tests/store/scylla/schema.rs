@@ -153,3 +153,61 @@ async fn the_commands_apply_show_and_print_it() {
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(text(&nowhere.stderr).contains("check `scylla.nodes`"), "{}", text(&nowhere.stderr));
 }
+
+/// The files below a folder whose names end so, with what is in them.
+fn files(folder: &str, ending: &str) -> Vec<(std::path::PathBuf, String)> {
+    let (mut found, mut folders) =
+        (Vec::new(), vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().unwrap().ends_with(ending) {
+                found.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {ending} in {folder}");
+    found
+}
+
+#[test]
+fn every_table_says_what_it_serves_and_how_large_its_partitions_become() {
+    let mut tables = 0;
+    for (path, text) in files("schema/scylla", ".cql") {
+        for (at, _) in text.match_indices("CREATE TABLE IF NOT EXISTS ") {
+            let comment: Vec<&str> =
+                text[..at].lines().rev().take_while(|line| line.starts_with("-- ")).collect();
+            let comment = comment.concat();
+            let name = text[at..].lines().next().unwrap();
+            assert!(comment.contains("erves"), "{name} in {}: what does it serve?", path.display());
+            let is_sized = ["artition", " MB"].iter().any(|size| comment.contains(size));
+            assert!(is_sized, "{name} in {}: how large?", path.display());
+            tables += 1;
+        }
+    }
+    assert!(tables > 20, "{tables}");
+}
+
+#[test]
+fn nothing_filters_scans_or_indexes_and_segments_go_by_whole_windows() {
+    let never = ["ALLOW FILTERING", "CREATE INDEX", "MATERIALIZED VIEW", "DELETE FROM run_segment"];
+    for (path, text) in files("schema/scylla", ".cql").into_iter().chain(files("src/store/scylla", ".rs")) {
+        for never in never {
+            assert!(!text.contains(never), "{never} in {}", path.display());
+        }
+        // Prepared statements only, but for what the schema asks once.
+        let is_schemas = path.components().any(|part| part.as_os_str() == "schema");
+        for unprepared in ["query_unpaged", "query_single_page", "query_iter"] {
+            assert!(is_schemas || !text.contains(unprepared), "{unprepared} in {}", path.display());
+        }
+    }
+    let runs = include_str!("../../../schema/scylla/002_runs.cql");
+    let segments =
+        runs.split("CREATE TABLE IF NOT EXISTS ").find(|table| table.starts_with("run_segment ")).unwrap();
+    assert!(
+        segments.contains("TimeWindowCompactionStrategy") && segments.contains("default_time_to_live"),
+        "{segments}"
+    );
+}
