@@ -8,6 +8,7 @@ use runstream::clock::{Clock, SystemClock};
 use runstream::domain::id::OrgId;
 use runstream::store::scylla::LeaseSettings;
 use runstream::store::scylla::runs::RunSettings;
+use scylla::statement::Consistency;
 
 use super::engine::{Node, line, open, people};
 use crate::support::cql::{self, Wire};
@@ -55,8 +56,10 @@ async fn a_batch_is_one_statement_with_one_run_and_with_many_and_waiting_ones_sh
     for sent in futures_util::future::join_all(sending).await {
         sent.unwrap();
     }
-    let sent = wire.noted();
-    assert!(sent.iter().all(|text| text.starts_with(SEGMENT)), "{sent:#?}");
+    let sent = wire.noted_with_consistency();
+    let quorum = Some(Consistency::LocalQuorum as u16);
+    let is_it = |(text, asked): &(String, Option<u16>)| text.starts_with(SEGMENT) && *asked == quorum;
+    assert!(sent.iter().all(is_it), "what is acknowledged is with a quorum: {sent:#?}");
     assert!(sent.len() as u64 <= AT_ONCE / 2, "{} segments of {AT_ONCE} batches sent at once", sent.len());
     node.stop().await;
 }

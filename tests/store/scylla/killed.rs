@@ -128,6 +128,15 @@ async fn a_database_that_is_killed_under_load_costs_waiting_and_no_batch() {
         server.start_again();
         server
     });
+    let mut unhealthy = 0;
+    while !server.is_finished() {
+        let begun = Instant::now();
+        let health = account.client.call(Method::GET, "/health", None).await.unwrap();
+        assert!(begun.elapsed() < ANSWERED_WITHIN, "/health took {:?}", begun.elapsed());
+        unhealthy += usize::from(health.status == StatusCode::SERVICE_UNAVAILABLE);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(unhealthy > 0, "/health does not know of it");
     let server = server.await.unwrap();
     deployment.until_healthy().await;
     tokio::time::sleep(Duration::from_secs(1)).await;

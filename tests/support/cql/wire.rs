@@ -156,12 +156,22 @@ impl Wire {
     /// The texts of the statements that were sent since, in order; of a batch that of its first one. What the driver asks
     /// to know the cluster is left out.
     pub(crate) fn noted(&mut self) -> Vec<String> {
+        self.noted_with_consistency().into_iter().map(|(text, _)| text).collect()
+    }
+
+    /// The same, and the consistency that each asked for; of a batch none.
+    pub(crate) fn noted_with_consistency(&mut self) -> Vec<(String, Option<u16>)> {
         let mut noted = Vec::new();
         while let Ok((frame, _)) = self.seen.as_mut().unwrap().try_recv() {
-            let text = self.ids.get(id_of(&frame)).map_or("not prepared over this wire", String::as_str);
-            noted.push(text.to_owned());
+            let id = id_of(&frame);
+            let text = self.ids.get(id).map_or("not prepared over this wire", String::as_str);
+            let is_one = frame.opcode == RequestOpcode::Execute;
+            // It follows the id.
+            let consistency = is_one.then(|| &frame.body[2 + id.len()..][..2]);
+            let consistency = consistency.map(|bytes| u16::from_be_bytes(bytes.try_into().unwrap()));
+            noted.push((text.to_owned(), consistency));
         }
-        noted.retain(|text| !text.to_lowercase().contains(" from system"));
+        noted.retain(|(text, _)| !text.to_lowercase().contains(" from system"));
         noted
     }
 
