@@ -32,6 +32,7 @@ java $opened -Xms256m -Xmx640m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     -Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.auth_bcrypt_gensalt_log2_rounds=4 "$@" \
     -cp "$jars/*" org.apache.cassandra.service.CassandraDaemon > "$folder/server.log" 2>&1 < /dev/null &
 server=$!
+echo "$server" > "$folder/pid"
 cat > /dev/null
 kill -9 "$server" 2> /dev/null || true
 wait "$server" || true

@@ -100,6 +100,14 @@ async fn empty(settings: &ScyllaSettings) {
     administer(settings, &truncates.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
+/// Settings for a keyspace that has the whole schema, on three nodes of which each has everything.
+pub(crate) async fn keyspace_on_three(servers: &[Server]) -> ScyllaSettings {
+    let nodes = servers.iter().map(Server::node).collect();
+    let settings = ScyllaSettings { nodes, ..settings(&servers[0]) };
+    schema::apply(&settings, &KeyspaceSettings::default(), Arc::new(SystemClock)).await.unwrap();
+    settings
+}
+
 /// Settings for a keyspace that has the whole schema, on a server of one's own.
 pub(crate) async fn keyspace_on(server: &Server) -> ScyllaSettings {
     let settings = settings(server);

@@ -1,7 +1,7 @@
 //! One server process: its settings file, its start, its end.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +22,10 @@ const LOG_SHOWN_BYTES: i64 = 4_000;
 /// One server process. It is killed (`kill -9`) when this is dropped, or when the test process is gone.
 pub(crate) struct Server {
     folder: PathBuf,
+    address: Ipv4Addr,
     ports: Ports,
+    /// Where it stands on the ring of a cluster of several, which asks for no password.
+    token: Option<i64>,
     options: Vec<String>,
     /// Its standard input is what keeps the server alive.
     launcher: Option<Child>,
@@ -37,11 +40,27 @@ struct Ports {
 impl Server {
     /// A new, empty server with further options of its virtual machine.
     pub(crate) fn start(options: &[&str]) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST, free_ports(), None, options)
+    }
+
+    /// Three new, empty servers that are one cluster, each on a loopback address of its own.
+    pub(crate) fn start_three() -> Vec<Self> {
+        let ports = ports_on_three();
+        // Evenly around the ring.
+        let tokens = [i64::MIN, i64::MIN / 3, i64::MAX / 3];
+        let servers = tokens.into_iter().zip(1..).map(|(token, last)| {
+            let address = Ipv4Addr::new(127, 0, 0, last);
+            Self::start_at(address, ports, Some(token), &["-Dcassandra.ring_delay_ms=1000"])
+        });
+        servers.collect()
+    }
+
+    fn start_at(address: Ipv4Addr, ports: Ports, token: Option<i64>, options: &[&str]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("cql-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
         std::fs::write(folder.join("remove-at-end"), "").unwrap();
         let options = options.iter().map(ToString::to_string).collect();
-        let mut server = Self { folder, ports: free_ports(), options, launcher: None };
+        let mut server = Self { folder, address, ports, token, options, launcher: None };
         server.make_certificate();
         server.write_settings();
         server.start_again();
@@ -50,7 +69,7 @@ impl Server {
 
     /// `host:port` of its door for clients.
     pub(crate) fn node(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.clients)
+        format!("{}:{}", self.address, self.ports.clients)
     }
 
     /// The certificate with which it answers clients that speak TLS; others are answered too.
@@ -62,6 +81,13 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         std::fs::remove_file(self.folder.join("remove-at-end")).unwrap_or_default();
         self.end();
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = std::fs::read_to_string(self.folder.join("pid")).unwrap();
+        let sent = Command::new("kill").args(["-s", name, process.trim()]).status().unwrap();
+        assert!(sent.success(), "{name} {process}");
     }
 
     /// Starts it on the same data and ports, and waits until clients can sign in. If it still runs it is killed before.
@@ -130,7 +156,11 @@ impl Server {
 
     fn write_settings(&self) {
         let Ports { clients, nodes } = self.ports;
-        let folder = self.folder.display();
+        let (folder, address) = (self.folder.display(), self.address);
+        let place = match self.token {
+            Some(token) => format!("initial_token: {token}\nauto_bootstrap: false"),
+            None => "authenticator: PasswordAuthenticator\nauthorizer: CassandraAuthorizer".to_owned(),
+        };
         let settings = format!(
             "cluster_name: runstream-tests
 num_tokens: 1
@@ -138,13 +168,12 @@ partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
     parameters: [{{seeds: \"127.0.0.1:{nodes}\"}}]
-listen_address: 127.0.0.1
-rpc_address: 127.0.0.1
+listen_address: {address}
+rpc_address: {address}
 storage_port: {nodes}
 native_transport_port: {clients}
 endpoint_snitch: SimpleSnitch
-authenticator: PasswordAuthenticator
-authorizer: CassandraAuthorizer
+{place}
 commitlog_sync: batch
 commitlog_directory: {folder}/commitlog
 data_file_directories: [{folder}/data]
@@ -191,4 +220,13 @@ fn free_ports() -> Ports {
     let [clients, nodes] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     Ports { clients: port(&clients), nodes: port(&nodes) }
+}
+
+/// Two ports that are free on the addresses of three nodes, below those that the system hands out by itself: a node that
+/// is down finds them free when it comes back.
+fn ports_on_three() -> Ports {
+    let is_free =
+        |port: &u16| (1..4).all(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), *port)).is_ok());
+    let mut free = std::iter::repeat_with(|| rand::random_range(10_000..32_000)).filter(is_free);
+    Ports { clients: free.next().unwrap(), nodes: free.next().unwrap() }
 }
