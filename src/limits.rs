@@ -255,6 +255,8 @@ pub const PASSWORD_HASHES_PARALLEL: usize = 2;
 pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
 /// Bytes of a token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// How far the clock of the server that issued a token may be ahead of the one that checks it; seconds.
+pub const TOKEN_CLOCK_SKEW_S: i64 = 300;
 /// Bytes of an API key that is looked at; ours have 56.
 pub const API_KEY_BYTES_MAX: usize = 512;
 /// API keys whose hash is remembered, so that it need not be computed for each request.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use subtle::ConstantTimeEq;
 
 use super::{Access, Caller, Credential};
@@ -17,6 +17,7 @@ use crate::store::contract::StoreError;
 
 /// The header of an API key.
 pub const API_KEY_HEADER: &str = "x-api-key";
+const API_KEY: HeaderName = HeaderName::from_static(API_KEY_HEADER);
 /// Seconds after which to come back when credentials cannot be checked.
 const RETRY_AFTER_S: u64 = 1;
 
@@ -68,18 +69,26 @@ impl From<&ApiKey> for KnownKey {
 }
 
 impl Access {
-    /// Who sends these headers, if `accept` takes what they carry. Counts nothing and needs no body.
+    /// Who sends these headers, if `accept` takes what they carry. Counts nothing and needs no body. Of two headers
+    /// of one kind neither counts.
     ///
     /// # Errors
     /// 401 `Authentication required`, `Invalid token` or `Invalid API key`; 403 `Account suspended`; 503
     /// `Service unavailable` if that cannot be found out now.
     pub async fn identify(&self, headers: &HeaderMap, accept: Accept) -> Result<Caller, Failure> {
-        if accept == Accept::TokenOrKey
-            && let Some(key) = headers.get(API_KEY_HEADER)
-        {
-            return self.identify_key(key.as_bytes()).await;
+        if accept == Accept::TokenOrKey {
+            match the_one(headers, &API_KEY) {
+                Presented::Nothing => {}
+                Presented::One(key) => return self.identify_key(key).await,
+                Presented::Several => return Err(invalid_key()),
+            }
         }
-        match bearer(headers) {
+        let bearer = match the_one(headers, &header::AUTHORIZATION) {
+            Presented::Nothing => None,
+            Presented::One(value) => token_of(value),
+            Presented::Several => return Err(invalid_token()),
+        };
+        match bearer {
             None => Err(authentication_required()),
             Some(token) => match std::str::from_utf8(token) {
                 // In boxes, here and below: what is mostly not needed would make every request's future larger.
@@ -244,9 +253,25 @@ impl Access {
     }
 }
 
-/// The token of an `Authorization: Bearer` header; `None` without one.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+/// What a header holds that may be there once.
+enum Presented<'h> {
+    Nothing,
+    One(&'h [u8]),
+    /// Whoever stands in front of this server may have looked at another one of them.
+    Several,
+}
+
+fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Presented<'h> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Presented::Nothing,
+        (Some(value), None) => Presented::One(value.as_bytes()),
+        (Some(_), Some(_)) => Presented::Several,
+    }
+}
+
+/// The token of an `Authorization` header; `None` if it holds something else.
+fn token_of(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)

@@ -11,7 +11,7 @@ use crate::clock::UnixMs;
 use crate::domain::account::User;
 use crate::domain::id::UserId;
 use crate::domain::role::Role;
-use crate::limits::TOKEN_BYTES_MAX;
+use crate::limits::{TOKEN_BYTES_MAX, TOKEN_CLOCK_SKEW_S};
 
 /// What a token says. Clients treat it as opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub(super) struct Claims {
     pub(super) iat: i64,
     /// Expires; Unix seconds.
     pub(super) exp: i64,
+    /// Not valid before; Unix seconds. This server sets none, and honours one that whoever shares the secret has set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     /// Unique per token.
     pub(super) jti: String,
     /// The account's `credentials_valid_from_ms` when the token was issued. Comparing it is exact where `iat` with its
@@ -39,6 +42,12 @@ impl Claims {
     /// When it expires; Unix milliseconds.
     pub(super) fn expires_ms(&self) -> UnixMs {
         self.exp.saturating_mul(1000)
+    }
+
+    /// Whether it begins to be valid, or was issued, later than any server's clock may be ahead of this one's.
+    fn is_of_the_future(&self, now_ms: UnixMs) -> bool {
+        let latest_s = now_ms.div_euclid(1000).saturating_add(TOKEN_CLOCK_SKEW_S);
+        self.iat > latest_s || self.nbf.is_some_and(|from_s| from_s > latest_s)
     }
 
     /// Whether it was issued after the account's older credentials were voided at `valid_from_ms`.
@@ -80,7 +89,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(secret: &Secret) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
-        // The crate reads the machine's clock; expiry is checked in `verify` on the injected one. The claims that
+        // The crate reads the machine's clock; times are checked in `verify` on the injected one. The claims that
         // must be there are those that `Claims` cannot do without.
         validation.validate_exp = false;
         validation.validate_nbf = false;
@@ -106,6 +115,7 @@ impl Tokens {
             role: user.role,
             iat,
             exp: iat.saturating_add(lifetime_s),
+            nbf: None,
             jti: uuid::Uuid::new_v4().to_string(),
             credentials_from: Some(user.credentials_valid_from_ms),
         };
@@ -120,7 +130,7 @@ impl Tokens {
         }
         let read = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation);
         let claims = read.map_err(|_| InvalidToken)?.claims;
-        if claims.jti.is_empty() || now_ms >= claims.expires_ms() {
+        if claims.jti.is_empty() || now_ms >= claims.expires_ms() || claims.is_of_the_future(now_ms) {
             return Err(InvalidToken);
         }
         Ok(claims)

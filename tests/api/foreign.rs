@@ -1,13 +1,14 @@
 //! Ids of another organization's records, in every place where a request can name one: they are answered exactly like
 //! ids that nothing has, in status, headers, body and time. The places are named by hand, row by row.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::expectations::{EXPECTED, Expected, Meets};
 use super::walk::Cast;
+use crate::support::alike::told_apart;
 use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, Ask, Person, Site, unlimited};
 
@@ -343,30 +344,14 @@ async fn what_is_absent_and_what_is_foreign_take_the_same_time(beneath: &Beneath
             }
             let none = absent(place.kind());
             let cases = [ids(row, &foreign, number, own.id(place.kind())), ids(row, &foreign, number, &none)];
-            let mut times: [Vec<Duration>; 2] = Default::default();
-            for pair in 0..pairs {
-                // Who is first changes, too.
-                for case in [pair % 2, 1 - pair % 2] {
-                    let asked = ask(&site, row, &cases[case]);
-                    let begun = Instant::now();
-                    by(asked, row, &foreign.cast.admin).await;
-                    times[case].push(begun.elapsed());
-                }
-            }
-            let slower = times[0].iter().zip(&times[1]).filter(|(foreign, absent)| foreign > absent).count();
-            let [foreign, absent] = times.map(median);
-            let ratio = foreign.max(absent).as_secs_f64() / foreign.min(absent).as_secs_f64();
-            // One of them is nearly always the slower one, and by a good part.
-            let told_apart = !(pairs / 8..=pairs - pairs / 8).contains(&slower);
-            if told_apart && ratio > 1.5 && foreign.abs_diff(absent) > noise {
-                differing.push(format!("{} {place:?}: foreign {foreign:?}, absent {absent:?}", row.id));
+            let differ = told_apart(pairs, noise, async |_, is_absent| {
+                by(ask(&site, row, &cases[usize::from(is_absent)]), row, &foreign.cast.admin).await;
+            })
+            .await;
+            if let Some(times) = differ {
+                differing.push(format!("{} {place:?}: foreign and absent take {times}", row.id));
             }
         }
     }
     assert!(differing.is_empty(), "time tells what there is:\n{}", differing.join("\n"));
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }

@@ -61,9 +61,47 @@ async fn only_listed_origins_may_read() {
     assert_eq!(answer.header("vary"), Some("Origin"));
     let exposed = answer.header("access-control-expose-headers").unwrap();
     assert_eq!(exposed, "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After");
-    for origin in ["http://localhost:5173", "https://dash.example.test.evil.test", "null"] {
-        let answer = site.get("/config/defaults").header("origin", origin).send().await;
-        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{origin}");
+    for origin in [
+        "http://localhost:5173",
+        "null",
+        "*",
+        "https://dash.example.test.evil.test",
+        "https://dash.example.test@evil.test",
+        "https://evil-dash.example.test",
+        "https://evil.test/https://dash.example.test",
+        "https://sub.dash.example.test",
+        "https://example.test",
+        "https://dash_example.test",
+        "http://dash.example.test",
+        "https://dash.example.test:444",
+        "https://dash.example.test:443",
+        "https://dash.example.test/",
+        "https://DASH.example.test",
+        "https://dash.example.test.",
+        "https://dash.example.test https://evil.test",
+        "https://dash.example.test,https://evil.test",
+        "https://xn--dsh-5cd.example.test",
+        "dash.example.test",
+        "file://",
+    ] {
+        // Neither an answer, nor a preflight, nor the live channel allows it anything.
+        let asked = [
+            (site.get("/config/defaults"), 200),
+            (site.get("/api/auth/me"), 401),
+            (site.get("/socket.io/?EIO=4&transport=polling"), 200),
+            (
+                site.ask(Method::OPTIONS, "/api/auth/me")
+                    .header("access-control-request-method", "GET")
+                    .header("access-control-request-headers", "authorization"),
+                204,
+            ),
+        ];
+        for (asked, status) in asked {
+            let answer = asked.header("origin", origin).send().await;
+            assert_eq!(answer.status, status, "{origin}: {answer:?}");
+            let allowed = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-"));
+            assert_eq!(allowed.count(), 0, "{origin}: {answer:?}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! reference; `walk` holds every endpoint of every door to it.
 
 mod apart;
+mod attacks;
 mod auth;
 mod billing;
 mod bodies;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivery;
+mod outside;
 mod people;
 mod resets;
 mod server;

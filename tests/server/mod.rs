@@ -1,6 +1,6 @@
 //! The server as its clients meet it on the wire: bytes in, bytes out, over real sockets.
 
-mod wire;
+pub(crate) mod wire;
 
 mod connections;
 mod drain;

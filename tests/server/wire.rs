@@ -1,5 +1,6 @@
 //! A server in this process and a socket to it that speaks in raw bytes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use runstream::config::Settings;
@@ -31,7 +32,7 @@ impl Site {
     }
 
     pub(super) async fn connect(&self) -> Wire {
-        Wire { stream: TcpStream::connect(self.server.address()).await.unwrap(), unread: Vec::new() }
+        Wire::connect(self.server.address()).await
     }
 
     /// Sends `request` on a connection of its own and reads until the server closes it.
@@ -43,19 +44,23 @@ impl Site {
 }
 
 /// One connection.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Wire {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(address).await.unwrap(), unread: Vec::new() }
+    }
+
     /// Writes; a peer that closed already is not an error here, what it said is what counts.
-    pub(super) async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         drop(self.stream.write_all(text.as_bytes()).await);
     }
 
     /// Everything until the server closes.
-    pub(super) async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let read = self.stream.read_to_end(&mut self.unread);
         // A reset after the answer is an end like any other.
         drop(tokio::time::timeout(PATIENCE, read).await.expect("the server closes"));
@@ -63,7 +68,7 @@ impl Wire {
     }
 
     /// One answer with a `content-length`.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         tokio::time::timeout(PATIENCE, self.read_answer()).await.expect("the server answers")
     }
 
@@ -102,13 +107,13 @@ impl Wire {
 
 /// An answer: its head in lower case, and its body.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }

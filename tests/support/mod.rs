@@ -1,6 +1,7 @@
 //! What several test modules use.
 
 pub(crate) mod account;
+pub(crate) mod alike;
 pub(crate) mod alone;
 pub(crate) mod beneath;
 pub(crate) mod cql;

@@ -89,10 +89,7 @@ pub(super) async fn log_in(
     let user = match user {
         Some(user) if correct => user,
         refused => {
-            if let Some(user) = refused {
-                let actor = Actor { org: user.org, user: user.id, ip, now_ms: app.now_ms() };
-                audit_failure(&app, &actor, &user, tried.last).await?;
-            }
+            lockout::audit(&app, ip, refused.as_ref(), &tried, LOGIN_FAILED).await?;
             return Err(lockout::invalid_credentials());
         }
     };
@@ -136,16 +133,6 @@ async fn check_password(app: &App, subject: &str, password: String) -> Result<(O
     let stored = user.as_ref().map(|user| user.password_hash.clone());
     let verified = app.passwords.verify(password, stored).await;
     Ok((user, verified.map_err(|error| error.into_failure(LOGIN_FAILED))?))
-}
-
-async fn audit_failure(app: &App, actor: &Actor, user: &User, locks: bool) -> Result<(), Failure> {
-    let details = json!({ "email": user.email });
-    let actions = ["auth.login_failed", "auth.account_locked"];
-    for action in actions.into_iter().take(if locks { 2 } else { 1 }) {
-        let entry = actor.did(action, ("user", user.id), &details);
-        app.store.audit(entry).await.map_err(failed(LOGIN_FAILED))?;
-    }
-    Ok(())
 }
 
 /// What follows the right password.
