@@ -156,8 +156,10 @@ fn responses(endpoint: &Endpoint, schemas: &mut Schemas) -> Value {
     };
     content.insert(success.media_type.to_owned(), json!({ "schema": schema }));
     let mut responses = Map::new();
-    let answer = json!({ "description": reason(success.status), "content": content });
-    responses.insert(success.status.as_str().to_owned(), answer);
+    for status in std::iter::once(&success.status).chain(&endpoint.also) {
+        let answer = json!({ "description": reason(*status), "content": content });
+        responses.insert(status.as_str().to_owned(), answer);
+    }
     for (status, errors) in failures(endpoint) {
         let listed = errors.iter().map(|error| format!("`{error}`")).collect::<Vec<_>>().join(", ");
         let answer = json!({

@@ -116,6 +116,8 @@ pub struct Endpoint {
     pub parameters: Vec<Parameter>,
     /// The answer when all is well.
     pub success: Success,
+    /// Statuses besides that of success under which it gives the same body.
+    pub also: Vec<StatusCode>,
     /// Its own failures, besides those that every endpoint with its callers has.
     pub failures: Vec<(StatusCode, &'static str)>,
     /// A member that every failure of it has besides those of the envelope.
@@ -150,6 +152,7 @@ impl Endpoint {
                 enveloped: true,
                 schema: None,
             },
+            also: Vec::new(),
             failures: Vec::new(),
             failure_member: None,
         }
@@ -198,6 +201,13 @@ impl Endpoint {
     pub fn gives_bare<T: ToSchema>(mut self) -> Self {
         self.success.enveloped = false;
         self.success.schema = Some(schema_of::<T>);
+        self
+    }
+
+    /// Gives the same body under another status, too.
+    #[must_use]
+    pub fn also(mut self, status: StatusCode) -> Self {
+        self.also.push(status);
         self
     }
 

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::reply::{EventReply, SetupReply, TeardownReply};
+use super::reply::{EventAnswer, SetupReply, TeardownReply};
 use super::route::Route;
 use crate::domain::execution::{CiContext, Delivery, Summary};
 use crate::domain::role::Role;
@@ -87,7 +87,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         row(Route::Event, "ingest_events")
             .about("Stores a batch of events; answered when it is durable")
             .takes::<EventBody>()
-            .gives::<Data<EventReply>>(StatusCode::OK)
+            .gives::<EventAnswer>(StatusCode::OK)
             .fails(no_session),
         row(Route::Teardown, "teardown_ingest")
             .about("Ends a session and with it its run")

@@ -23,5 +23,5 @@ mod unpack;
 pub use budget::Budget;
 pub use door::IngestDoor;
 pub use endpoints::{EventBody, SetupBody, TeardownBody, endpoints};
-pub use reply::{EventReply, ReporterLimits, SetupReply, TeardownData, TeardownReply};
+pub use reply::{EventAnswer, EventReply, ReporterLimits, SetupReply, TeardownData, TeardownReply};
 pub use settings::IngestSettings;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::{Applied, Opened, TornDown};
-use crate::http::envelope::{self, Data};
+use crate::http::envelope;
 use crate::http::{Failure, JSON_CONTENT_TYPE, Outgoing};
 use crate::limits;
 
@@ -66,7 +66,16 @@ impl SetupReply {
     }
 }
 
-/// What became of a batch, told when something of it was cut or skipped.
+/// The answer to a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventAnswer {
+    /// Only when something of it was cut or skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    data: Option<EventReply>,
+}
+
+/// What became of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventReply {
     /// Events stored.
@@ -81,10 +90,8 @@ pub struct EventReply {
 pub(super) fn event(applied: Applied) -> Result<Response<Outgoing>, Failure> {
     let Applied { accepted, truncated, rejected, .. } = applied;
     if truncated > 0 || rejected > 0 {
-        return envelope::success(
-            StatusCode::OK,
-            &Data { data: EventReply { accepted, truncated, rejected } },
-        );
+        let told = EventReply { accepted, truncated, rejected };
+        return envelope::success(StatusCode::OK, &EventAnswer { data: Some(told) });
     }
     // Its headers come with their room.
     Ok(Response::new(Bytes::from_static(br#"{"success":true}"#).into()))

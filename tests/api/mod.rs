@@ -24,6 +24,7 @@ mod project_settings;
 mod projects;
 mod rates;
 mod schema;
+mod schemathesis;
 mod system;
 mod time;
 mod users;

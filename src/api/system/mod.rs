@@ -22,13 +22,15 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
         .gives_bare::<Message>()),
     get("/health", Callers::Public, None, show_health).with(|row| row
         .about("Says whether the server can do its work; 503 with the same body if not")
-        .gives_bare::<HealthView>()),
+        .gives_bare::<HealthView>()
+        .also(StatusCode::SERVICE_UNAVAILABLE)),
     get("/config/defaults", Callers::Public, Tier::Api, show_defaults).with(|row| row
         .about("Constants that a dashboard starts from")
         .gives_bare::<Defaults>()),
     get("/api/system/monitor-status", Callers::Secret, Tier::Monitor, show_monitor_status).with(|row| row
         .about("For monitors: whether the server can do its work; 503 with the same body if not")
         .gives::<MonitorStatus>(StatusCode::OK)
+        .also(StatusCode::SERVICE_UNAVAILABLE)
         .fails([(StatusCode::UNAUTHORIZED, "Unauthorized")])),
     get("/metrics", Callers::Public, None, show_metrics).with(|row| row
         .about("What is measured, as Prometheus text")
