@@ -249,6 +249,15 @@ pub const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const INVITATION_RETENTION: Duration = AUDIT_RETENTION;
 /// Rows that one list or one step of a purge touches.
 pub const ROWS_PER_CALL_MAX: usize = 1_000;
+/// Records of a store that are copied together; after each page it is noted how far the copy has come.
+pub const COPY_PAGE_ROWS: usize = 512;
+/// The same of a cluster, which sends as many rows whatever their size: at 64 KiB each 8 MiB.
+pub const COPY_PAGE_ROWS_CQL: i32 = 128;
+/// Bytes of them, about: one record more may go beyond.
+pub const COPY_PAGE_BYTES: usize = 1 << 20;
+/// How long before the end of its time an audit entry or an invitation is not copied any more, and how much longer than
+/// needed a cluster keeps what is copied into it: longer than a copy takes.
+pub const COPY_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// Passwords hashed at the same time; each takes a core and 19 MiB.
 pub const PASSWORD_HASHES_PARALLEL: usize = 2;
 /// Passwords that may wait to be hashed: about a second of work.

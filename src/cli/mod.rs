@@ -10,6 +10,7 @@ mod routes;
 mod schema;
 mod secrets;
 mod serve;
+mod store;
 
 pub mod client;
 pub mod demo;
@@ -34,6 +35,7 @@ use self::routes::RoutesArgs;
 use self::schema::SchemaArgs;
 use self::secrets::SecretsArgs;
 use self::serve::ServeArgs;
+use self::store::StoreArgs;
 use self::tail::{Tail, TailArgs};
 use crate::clock::{Clock, SystemClock};
 use crate::dial::TcpDial;
@@ -58,7 +60,7 @@ Exit codes:
   1  failed; the reason is on standard error
   2  wrong usage or configuration
   3  serve: the store failed, nothing could be acknowledged any more
-  `tail` and `bench` have further ones, see their --help
+  `tail`, `bench` and `store` have further ones, see their --help
 
 Examples:
   runstream demo --once      the whole journey in a minute
@@ -79,6 +81,7 @@ enum Command {
     Routes(RoutesArgs),
     Schema(SchemaArgs),
     Secrets(SecretsArgs),
+    Store(StoreArgs),
     Config(ConfigArgs),
     Health(HealthArgs),
     Completions(CompletionsArgs),
@@ -97,6 +100,7 @@ impl Cli {
             Command::Routes(args) => routes::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Secrets(args) => secrets::run(&args),
+            Command::Store(args) => store::run(&args, clock),
             Command::Config(args) => configuration::run(&args),
             Command::Health(args) => health::run(args),
             Command::Completions(args) => completions::run(&args),

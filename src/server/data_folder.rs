@@ -11,7 +11,7 @@ const LOCK_FILE: &str = "runstream.lock";
 
 /// An open data folder. The lock goes with the process, however that ends.
 #[derive(Debug)]
-pub(super) struct DataFolder {
+pub struct DataFolder {
     pub(super) path: PathBuf,
     /// Whether no server has used it before.
     pub(super) is_new: bool,
@@ -41,7 +41,10 @@ pub enum DataFolderError {
 
 impl DataFolder {
     /// Makes the folder if need be, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, DataFolderError> {
+    ///
+    /// # Errors
+    /// `InUse` while another process has it, `Io` if it cannot be made, read or written.
+    pub fn open(path: &Path) -> Result<Self, DataFolderError> {
         let failed = |source| DataFolderError::Io { folder: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock_path = path.join(LOCK_FILE);

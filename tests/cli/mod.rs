@@ -6,4 +6,5 @@ mod bench_report;
 mod bench_stub;
 mod demo;
 mod secrets;
+mod store;
 mod tail;

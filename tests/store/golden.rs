@@ -215,4 +215,9 @@ fn waiting_letters() {
 #[test]
 fn ends_of_letters() {
     check("letter_end", &(LetterEnd::GivenUp, 1_774_000_000_123_i64));
+    // On a cluster the moment was added later.
+    let added = record::encode_with(&LetterEnd::GivenUp, &1_774_000_000_123_i64).unwrap();
+    assert_eq!(added, [2, 1, 0xf6, 0xb1, 0x9e, 0xaa, 0xa1, 0x67]);
+    assert_eq!(record::decode_with(&added), Ok((LetterEnd::GivenUp, 1_774_000_000_123_i64)));
+    assert_eq!(record::decode_with(&[1, 1]), Ok((LetterEnd::GivenUp, 0_i64)));
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+pub(crate) mod copy;
 mod executions;
 mod feed;
 mod golden;

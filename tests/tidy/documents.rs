@@ -114,3 +114,15 @@ fn the_readme_names_commands_settings_and_files_that_exist() {
         }
     }
 }
+
+#[test]
+fn the_command_lines_of_the_readme_are_understood() {
+    let readme = read("README.md");
+    let lines: Vec<_> = readme.lines().filter(|line| line.starts_with("runstream ")).collect();
+    assert!(lines.len() > 9, "{lines:?}");
+    for line in lines {
+        let words = line.split(" #").next().unwrap().split_whitespace();
+        let parsed = Cli::command().try_get_matches_from(words);
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+}

@@ -2,6 +2,7 @@
 //! and that documents speak of what is there (`documents`).
 
 mod arrows;
+mod copies;
 mod documents;
 mod metrics;
 mod tree;

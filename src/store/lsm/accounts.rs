@@ -2,7 +2,7 @@
 //! The write transactions of the tree run one at a time, so a check and the write that follows it are one step.
 
 use async_trait::async_trait;
-use fjall::Readable;
+use fjall::{Readable, SingleWriterWriteTx};
 
 use super::table::{Key, Table};
 use super::{LsmStore, audit, logins, outbox};
@@ -270,4 +270,32 @@ impl Accounts for LsmStore {
     async fn purge_audit(&self, before_ms: UnixMs) -> StoreResult<u64> {
         self.db.commit(move |db, change| audit::purge(db, change, before_ms, ROWS_PER_CALL_MAX)).await
     }
+}
+
+/// Takes in an organization that is copied.
+pub(super) fn take_in_organization(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    org: &Organization,
+) -> StoreResult<()> {
+    ORGANIZATIONS_BY_SLUG.put(db, change, Key::new().text(&org.slug), &())?;
+    ORGANIZATIONS.put(db, change, org_key(org.id), org)
+}
+
+/// Takes in an account that is copied.
+pub(super) fn take_in_user(db: &Db, change: &mut SingleWriterWriteTx<'_>, user: &User) -> StoreResult<()> {
+    if !USERS.has(db, change, &user_key(user.id))? {
+        MEMBER_COUNTS.add(db, change, org_key(user.org), 1)?;
+    }
+    USERS_BY_EMAIL.put(db, change, Key::new().text(&user.email), &user.id)?;
+    MEMBERS.put(db, change, member_key(user.org, user.id), &())?;
+    USERS.put(db, change, user_key(user.id), user)
+}
+
+/// Takes in an API key that is copied.
+pub(super) fn take_in_key(db: &Db, change: &mut SingleWriterWriteTx<'_>, key: &ApiKey) -> StoreResult<()> {
+    let row = key_key(key.org, key.id);
+    KEYS_BY_HASH.put(db, change, Key::new().id(&key.hash), &row.as_ref().to_vec())?;
+    KEYS_BY_OWNER.put(db, change, key_by_owner(key), &key.id)?;
+    KEYS.put(db, change, row, key)
 }

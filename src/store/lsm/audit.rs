@@ -11,7 +11,7 @@ use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{AuditFilter, StoreResult};
 
 /// `org timestamp_ms entry`.
-const AUDIT: Table<AuditEntry> = Table::named("audit");
+pub(super) const AUDIT: Table<AuditEntry> = Table::named("audit");
 /// `timestamp_ms org entry`.
 const AUDIT_BY_AGE: Table<()> = Table::named("audit_by_age");
 /// `org` → how many entries it has.
@@ -89,4 +89,10 @@ pub(super) fn purge(
         AUDIT_COUNTS.add(db, change, Key::new().id(org), -1)?;
     }
     Ok(over.len() as u64)
+}
+
+/// Takes in an entry that is copied.
+pub(super) fn take_in(db: &Db, change: &mut SingleWriterWriteTx<'_>, entry: &AuditEntry) -> StoreResult<()> {
+    let key = org_key(entry.org).moment(entry.timestamp_ms).id(entry.id.as_bytes());
+    if AUDIT.has(db, change, &key)? { Ok(()) } else { put(db, change, entry) }
 }

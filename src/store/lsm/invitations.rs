@@ -18,7 +18,7 @@ use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Acceptance, Conflict, Invitations, StoreError, StoreResult};
 
 /// `org invitation`.
-const INVITATIONS: Table<Invitation> = Table::named("invitations");
+pub(super) const INVITATIONS: Table<Invitation> = Table::named("invitations");
 /// `org created_ms invitation` → the invitation's id.
 const INVITATIONS_BY_AGE: Table<InvitationId> = Table::named("invitations_by_age");
 /// `org email` → the id of the invitation that it got last.
@@ -84,6 +84,22 @@ fn remove(db: &Db, change: &mut SingleWriterWriteTx<'_>, invitation: &Invitation
     BY_TOKEN.remove(db, change, Key::new().id(&invitation.token))?;
     INVITATIONS_BY_AGE.remove(db, change, by_age(invitation))?;
     INVITATIONS.remove(db, change, row(invitation.org, invitation.id))
+}
+
+/// Takes in an invitation that is copied. At most one of an address is pending.
+pub(super) fn take_in(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    invitation: &Invitation,
+    now_ms: UnixMs,
+) -> StoreResult<()> {
+    let key = row(invitation.org, invitation.id);
+    BY_TOKEN.put(db, change, Key::new().id(&invitation.token), &key.as_ref().to_vec())?;
+    if invitation.is_pending(now_ms) {
+        INVITED.put(db, change, by_email(invitation), &invitation.id)?;
+    }
+    INVITATIONS_BY_AGE.put(db, change, by_age(invitation), &invitation.id)?;
+    INVITATIONS.put(db, change, key, invitation)
 }
 
 /// Forgets some of the organization's oldest invitations whose time is over.

@@ -9,7 +9,7 @@ use crate::store::contract::{LoginGate, StoreResult};
 use crate::store::tries::{Bounds, Tries};
 
 /// `email` → its counted tries.
-const LOGINS: Table<Tries> = Table::named("login_tries");
+pub(super) const LOGINS: Table<Tries> = Table::named("login_tries");
 /// `forget_ms email`, for forgetting them.
 const LOGINS_BY_EXPIRY: Table<()> = Table::named("login_tries_by_expiry");
 /// Bytes of an index key before the address.
@@ -71,4 +71,15 @@ pub(super) fn purge(
 fn put(db: &Db, change: &mut SingleWriterWriteTx<'_>, email: &str, tries: Tries) -> StoreResult<()> {
     LOGINS.put(db, change, Key::new().text(email), &tries)?;
     LOGINS_BY_EXPIRY.put(db, change, Key::new().moment(tries.forget_ms()).text(email), &())
+}
+
+/// Takes in tries that are copied.
+pub(super) fn take_in(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    email: &str,
+    tries: Tries,
+) -> StoreResult<()> {
+    forget(db, change, email)?;
+    put(db, change, email, tries)
 }

@@ -20,6 +20,7 @@ pub mod runs;
 mod sealed;
 mod table;
 mod tokens;
+mod transfer;
 mod variables;
 
 use std::path::PathBuf;
@@ -31,8 +32,11 @@ use failure::FailureLatch;
 use fjall::Readable;
 pub use journal::{DamagedRange, JournalCounts, JournalSettings, RecoveryReport};
 use runs::{RunSettings, RunStore};
+pub(in crate::store) use transfer::LsmTransfer;
+pub use transfer::copied_keyspaces;
 
 use super::contract::{Store, StoreError, StoreResult};
+use super::copy::UNFINISHED;
 use super::failure;
 use crate::fs::Fs;
 
@@ -69,8 +73,17 @@ impl LsmStore {
     ///
     /// # Errors
     /// `Unavailable` if the folder cannot be used (another process holds it, say), `Damaged` if it holds no store that
-    /// this build can read.
+    /// this build can read. `Unavailable` too if it holds a copy that is not finished.
     pub async fn open(settings: LsmSettings, fs: Arc<dyn Fs>) -> StoreResult<Self> {
+        let store = Self::open_for_copy(settings, fs).await?;
+        match store.copy_note().await? {
+            Some(_) => Err(StoreError::Unavailable(UNFINISHED.into())),
+            None => Ok(store),
+        }
+    }
+
+    /// As [`LsmStore::open`], whether a copy into it is finished or not.
+    async fn open_for_copy(settings: LsmSettings, fs: Arc<dyn Fs>) -> StoreResult<Self> {
         let failure = Arc::new(FailureLatch::new());
         let opening = tokio::task::spawn_blocking(move || {
             let dir = settings.data.join("lsm");

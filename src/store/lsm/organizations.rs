@@ -13,13 +13,13 @@ use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
 use crate::domain::id::OrgId;
 use crate::domain::organization::{Author, OrgChange, OrgSettings, OrgState};
-use crate::store::contract::{AuditFilter, Organizations, StoreResult};
+use crate::store::contract::{AuditFilter, Organizations, StoreError, StoreResult};
 use crate::store::places::Places;
 
 /// `org`.
 pub(super) const SETTINGS: Table<OrgSettings> = Table::named("organization_settings");
 /// `org period_ms`.
-const RUN_PLACES: Table<Places> = Table::named("run_places");
+pub(super) const RUN_PLACES: Table<Places> = Table::named("run_places");
 
 fn state(db: &Db, view: &impl Readable, org: OrgId) -> StoreResult<Option<OrgState>> {
     let Some(organization) = ORGANIZATIONS.get(db, view, &org_key(org))? else { return Ok(None) };
@@ -126,4 +126,18 @@ impl Organizations for LsmStore {
         let filter = filter.clone();
         self.db.blocking(move |db| audit::filtered(db, org, &filter, limit, offset)).await
     }
+}
+
+/// The organization that a key is.
+pub(super) fn read_org(key: &[u8]) -> StoreResult<OrgId> {
+    let bytes = key.try_into().map_err(|_| StoreError::Damaged("the key of an organization".into()))?;
+    Ok(OrgId::from_bytes(bytes))
+}
+
+/// The organization and the period that a key of places is made of.
+pub(super) fn read_places(key: &[u8]) -> StoreResult<(OrgId, UnixMs)> {
+    let damaged = || StoreError::Damaged("the key of places for runs".into());
+    let (org, moment) = key.split_first_chunk::<12>().ok_or_else(damaged)?;
+    let moment: [u8; 8] = moment.try_into().map_err(|_| damaged())?;
+    Ok((OrgId::from_bytes(*org), (u64::from_be_bytes(moment) ^ 1 << 63).cast_signed()))
 }

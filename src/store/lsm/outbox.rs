@@ -11,11 +11,11 @@ use crate::clock::UnixMs;
 use crate::domain::id::OrgId;
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
 use crate::limits::{OUTBOX_LETTERS_MAX, OUTBOX_ORG_LETTERS_MAX, ROWS_PER_CALL_MAX};
-use crate::store::contract::{Outbox, Posting, StoreResult};
+use crate::store::contract::{Outbox, Posting, StoreError, StoreResult};
 use crate::store::letters;
 
 /// `org letter`.
-const LETTERS: Table<WaitingLetter> = Table::named("letters");
+pub(super) const LETTERS: Table<WaitingLetter> = Table::named("letters");
 /// `due_ms org letter`.
 const LETTERS_BY_DUE: Table<()> = Table::named("letters_by_due");
 /// `created_ms org letter` → when it was written.
@@ -23,11 +23,11 @@ const LETTERS_BY_AGE: Table<UnixMs> = Table::named("letters_by_age");
 /// `org`, or [`ALL`] → how many letters wait.
 const LETTER_COUNTS: Table<u64> = Table::named("letter_counts");
 /// `org letter` → how it ended, and until when that is remembered.
-const ENDS: Table<(LetterEnd, UnixMs)> = Table::named("letter_ends");
+pub(super) const ENDS: Table<(LetterEnd, UnixMs)> = Table::named("letter_ends");
 /// `until_ms org letter`.
 const ENDS_BY_EXPIRY: Table<()> = Table::named("letter_ends_by_expiry");
 /// `org mark` → until when it is remembered.
-const TOLD: Table<UnixMs> = Table::named("told");
+pub(super) const TOLD: Table<UnixMs> = Table::named("told");
 /// `until_ms org mark`.
 const TOLD_BY_EXPIRY: Table<()> = Table::named("told_by_expiry");
 /// Where the letters of all organizations are counted: shorter than an organization's id.
@@ -256,4 +256,59 @@ impl Outbox for LsmStore {
             })
             .await
     }
+}
+
+/// Takes in a letter that is copied.
+pub(super) fn take_in(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    waiting: &WaitingLetter,
+) -> StoreResult<()> {
+    let letter = &waiting.letter;
+    let key = letter_key(letter.org, &letter.key);
+    if LETTERS.has(db, change, &key)? {
+        return Ok(());
+    }
+    for counter in counters(letter.org) {
+        LETTER_COUNTS.add(db, change, counter, 1)?;
+    }
+    LETTERS_BY_AGE.put(db, change, at(letter.created_ms, &key), &letter.created_ms)?;
+    LETTERS_BY_DUE.put(db, change, at(waiting.due_ms, &key), &())?;
+    LETTERS.put(db, change, key, waiting)
+}
+
+/// Takes in the end of a letter that is copied.
+pub(super) fn take_in_end(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    (org, key): (OrgId, &str),
+    end: LetterEnd,
+    until_ms: UnixMs,
+) -> StoreResult<()> {
+    let key = letter_key(org, key);
+    if ENDS.has(db, change, &key)? {
+        return Ok(());
+    }
+    ENDS_BY_EXPIRY.put(db, change, at(until_ms, &key), &())?;
+    ENDS.put(db, change, key, &(end, until_ms))
+}
+
+/// Takes in a mark that is copied.
+pub(super) fn take_in_mark(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    org: OrgId,
+    told: &str,
+    until_ms: UnixMs,
+) -> StoreResult<()> {
+    mark(db, change, org, &[told.to_owned()], until_ms).map(drop)
+}
+
+/// The organization and the name that a key of letters, ends or marks is made of.
+pub(super) fn read_key(key: &[u8]) -> StoreResult<(OrgId, String)> {
+    let read = || {
+        let (org, name) = key.split_first_chunk::<12>()?;
+        Some((OrgId::from_bytes(*org), String::from_utf8(name.to_vec()).ok()?))
+    };
+    read().ok_or_else(|| StoreError::Damaged("the key of a letter".into()))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use fjall::Readable;
+use fjall::{Readable, SingleWriterWriteTx};
 
 use super::LsmStore;
 use super::audit;
@@ -14,6 +14,7 @@ use crate::domain::id::{OrgId, ProjectId};
 use crate::domain::project::{Project, ProjectSettings};
 use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{Conflict, Projects, StoreError, StoreResult};
+use crate::store::copy::record::Record;
 
 /// `org project`.
 pub(super) const PROJECTS: Table<Project> = Table::named("projects");
@@ -24,9 +25,9 @@ const PROJECTS_BY_SLUG: Table<ProjectId> = Table::named("projects_by_slug");
 /// `org` → how many projects it has.
 pub(super) const PROJECT_COUNTS: Table<u64> = Table::named("project_counts");
 /// `org project` → its settings, but for what the project's record holds.
-const PROJECT_SETTINGS: Table<ProjectSettings> = Table::named("project_settings");
+pub(super) const PROJECT_SETTINGS: Table<ProjectSettings> = Table::named("project_settings");
 /// `org project group test` → the test. Filled by the quarantine endpoints when they come.
-const QUARANTINED: Table<String> = Table::named("quarantined_tests");
+pub(super) const QUARANTINED: Table<String> = Table::named("quarantined_tests");
 
 fn org_key(org: OrgId) -> Key {
     Key::new().id(org.as_bytes())
@@ -34,6 +35,14 @@ fn org_key(org: OrgId) -> Key {
 
 pub(super) fn project_key(org: OrgId, project: ProjectId) -> Key {
     org_key(org).id(project.as_bytes())
+}
+
+/// The organization and the project that a key is made of.
+pub(super) fn read_key(key: &[u8]) -> StoreResult<(OrgId, ProjectId)> {
+    let damaged = || StoreError::Damaged("the key of a project's settings".into());
+    let (org, project) = key.split_first_chunk::<12>().ok_or_else(damaged)?;
+    let project: [u8; 12] = project.try_into().map_err(|_| damaged())?;
+    Ok((OrgId::from_bytes(*org), ProjectId::from_bytes(project)))
 }
 
 /// A project and its settings.
@@ -148,6 +157,42 @@ impl Projects for LsmStore {
         let prefix = project_key(org, project).inner_text(group);
         self.db.blocking(move |db| QUARANTINED.records(db, &db.inner().read_tx(), &prefix)?.collect()).await
     }
+}
+
+/// Takes in a project that is copied.
+pub(super) fn take_in(db: &Db, change: &mut SingleWriterWriteTx<'_>, project: &Project) -> StoreResult<()> {
+    let Project { id, org, .. } = *project;
+    if !PROJECTS.has(db, change, &project_key(org, id))? {
+        PROJECT_COUNTS.add(db, change, org_key(org), 1)?;
+    }
+    PROJECTS_BY_AGE.put(db, change, org_key(org).moment(project.created_ms).id(id.as_bytes()), &id)?;
+    PROJECTS_BY_SLUG.put(db, change, org_key(org).text(&project.slug), &id)?;
+    PROJECTS.put(db, change, project_key(org, id), project)
+}
+
+/// Takes in a quarantined test that is copied.
+pub(super) fn take_in_quarantined(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    (org, project, group): (OrgId, ProjectId, &str),
+    test: String,
+) -> StoreResult<()> {
+    QUARANTINED.put(db, change, project_key(org, project).inner_text(group).text(&test), &test)
+}
+
+/// The quarantined test of a row.
+pub(super) fn read_quarantined(key: &[u8], test: String) -> StoreResult<Record> {
+    let read = || {
+        let (org, rest) = key.split_first_chunk::<12>()?;
+        let (project, rest) = rest.split_first_chunk::<12>()?;
+        let (length, rest) = rest.split_first_chunk::<8>()?;
+        let group = rest.get(..usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+        let group = String::from_utf8(group.to_vec()).ok()?;
+        Some((OrgId::from_bytes(*org), ProjectId::from_bytes(*project), group))
+    };
+    let found = read().ok_or_else(|| StoreError::Damaged("the key of a quarantined test".into()))?;
+    let (org, project, group) = found;
+    Ok(Record::Quarantined { org, project, group, test })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::domain::reset::{PasswordReset, ResetHash};
 use crate::store::contract::{PasswordResets, StoreResult};
 
 /// `user` → the reset that was asked for last.
-const RESETS: Table<PasswordReset> = Table::named("password_resets");
+pub(super) const RESETS: Table<PasswordReset> = Table::named("password_resets");
 /// `hash` → the user's id.
 const RESETS_BY_HASH: Table<UserId> = Table::named("password_resets_by_hash");
 
@@ -37,6 +37,18 @@ pub(super) fn forget(db: &Db, change: &mut SingleWriterWriteTx<'_>, user: UserId
     Ok(())
 }
 
+/// Stores the reset of an account in place of an earlier one.
+pub(super) fn put(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    user: UserId,
+    reset: &PasswordReset,
+) -> StoreResult<()> {
+    forget(db, change, user)?;
+    RESETS_BY_HASH.put(db, change, Key::new().id(&reset.hash), &user)?;
+    RESETS.put(db, change, user_key(user), reset)
+}
+
 #[async_trait]
 impl PasswordResets for LsmStore {
     async fn begin_reset(
@@ -51,9 +63,7 @@ impl PasswordResets for LsmStore {
                 if member_of(db, change, org, user)?.is_none() {
                     return Ok(false);
                 }
-                forget(db, change, user)?;
-                RESETS_BY_HASH.put(db, change, Key::new().id(&reset.hash), &user)?;
-                RESETS.put(db, change, user_key(user), &reset)?;
+                put(db, change, user, &reset)?;
                 if let Some(letter) = letter {
                     outbox::put(db, change, letter)?;
                 }

@@ -17,7 +17,7 @@ use crate::store::reseal::with_settings;
 /// The keyspace of [`SEALED`].
 const NAME: &str = "sealed_values";
 /// `org name`.
-const SEALED: Table<Sealed> = Table::named(NAME);
+pub(super) const SEALED: Table<Sealed> = Table::named(NAME);
 /// Bytes of a key's organization.
 const ORG_BYTES: usize = 12;
 

@@ -2,6 +2,7 @@
 //! are made of. Indexes are tables of `()` whose key says it all.
 
 use std::marker::PhantomData;
+use std::ops::Bound;
 
 use fjall::{Readable, SingleWriterWriteTx};
 use serde::Serialize;
@@ -113,6 +114,23 @@ impl<R: Serialize + DeserializeOwned + 'static> Table<R> {
     ) -> StoreResult<Rows<R>> {
         let rows = view.range(db.keyspace(self.keyspace)?, first.0.clone()..=last.0.clone());
         Ok(Box::new(rows.map(|row| record::decode(&row.value().map_err(store_error)?))))
+    }
+
+    /// The first `limit` rows whose keys are above `after`.
+    pub(super) fn page(
+        &self,
+        db: &Db,
+        view: &impl Readable,
+        after: &[u8],
+        limit: usize,
+    ) -> StoreResult<Vec<(Vec<u8>, R)>> {
+        let first = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after.to_vec()) };
+        let rows = view.range(db.keyspace(self.keyspace)?, (first, Bound::<Vec<u8>>::Unbounded));
+        let read = rows.take(limit).map(|row| {
+            let (key, value) = row.into_inner().map_err(store_error)?;
+            Ok((key.to_vec(), record::decode(&value)?))
+        });
+        read.collect()
     }
 
     /// The records whose keys begin with `prefix`, in order; the caller bounds how many it takes.

@@ -1,9 +1,11 @@
 //! Revoked tokens: one row a token, and an index by expiry for forgetting them.
 
 use async_trait::async_trait;
+use fjall::SingleWriterWriteTx;
 
 use super::LsmStore;
 use super::audit;
+use super::db::Db;
 use super::table::{Key, Table};
 use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
@@ -11,7 +13,7 @@ use crate::limits::ROWS_PER_CALL_MAX;
 use crate::store::contract::{StoreResult, Tokens};
 
 /// `token` → when it expires; Unix milliseconds.
-const REVOKED: Table<UnixMs> = Table::named("revoked_tokens");
+pub(super) const REVOKED: Table<UnixMs> = Table::named("revoked_tokens");
 /// `expires_ms token`.
 const REVOKED_BY_EXPIRY: Table<()> = Table::named("revoked_tokens_by_expiry");
 /// Bytes of an index key before the token.
@@ -52,4 +54,15 @@ impl Tokens for LsmStore {
             })
             .await
     }
+}
+
+/// Takes in a revocation that is copied.
+pub(super) fn take_in(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    token: &str,
+    expires_ms: UnixMs,
+) -> StoreResult<()> {
+    REVOKED.put(db, change, Key::new().text(token), &expires_ms)?;
+    REVOKED_BY_EXPIRY.put(db, change, Key::new().moment(expires_ms).text(token), &())
 }

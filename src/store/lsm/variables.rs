@@ -17,7 +17,7 @@ use crate::domain::variable::Variable;
 use crate::store::contract::{Conflict, StoreError, StoreResult, Variables};
 
 /// `org project variable`.
-const VARIABLES: Table<Variable> = Table::named("variables");
+pub(super) const VARIABLES: Table<Variable> = Table::named("variables");
 /// `org project name` → the variable's id.
 const VARIABLES_BY_KEY: Table<VariableId> = Table::named("variables_by_key");
 
@@ -35,6 +35,12 @@ fn all(db: &Db, view: &impl Readable, org: OrgId, project: ProjectId) -> StoreRe
 
 fn is_still(db: &Db, change: &SingleWriterWriteTx<'_>, before: &Variable) -> StoreResult<bool> {
     Ok(VARIABLES.get(db, change, &place(before))?.as_ref() == Some(before))
+}
+
+/// Takes in a variable that is copied; its secret is a record of its own.
+pub(super) fn take_in(db: &Db, change: &mut SingleWriterWriteTx<'_>, variable: &Variable) -> StoreResult<()> {
+    VARIABLES.put(db, change, place(variable), variable)?;
+    VARIABLES_BY_KEY.put(db, change, by_key(variable), &variable.id)
 }
 
 #[async_trait]

@@ -16,9 +16,12 @@ pub mod settings;
 pub mod statement;
 mod store;
 mod tls;
+mod transfer;
 
 pub use claims::LeaseSettings;
-pub use cold::Cold;
+pub use cold::{Cold, copied_kinds};
 pub use connect::{ConnectError, Cql, is_keyspace_name};
 pub use settings::{Password, ScyllaSettings};
 pub use store::ScyllaStore;
+pub(in crate::store) use transfer::ScyllaTransfer;
+pub use transfer::copied_tables;

@@ -11,6 +11,7 @@ use scylla::errors::{
     RequestAttemptError, RequestError,
 };
 use scylla::response::query_result::QueryResult;
+use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
@@ -19,7 +20,9 @@ use scylla::value::{CqlValue, Row};
 
 use super::connect::Cql;
 use super::faults::{Fate, unanswered};
-use crate::limits::{CQL_CONDITIONAL_TIMEOUT, CQL_PAGE_ROWS, CQL_REQUEST_TIMEOUT, CQL_WRITE_TIMEOUT};
+use crate::limits::{
+    COPY_PAGE_ROWS_CQL, CQL_CONDITIONAL_TIMEOUT, CQL_PAGE_ROWS, CQL_REQUEST_TIMEOUT, CQL_WRITE_TIMEOUT,
+};
 use crate::store::contract::{StoreError, StoreResult};
 
 /// What a statement is for.
@@ -31,6 +34,8 @@ pub enum Purpose {
     SerialRead,
     /// Writes the same whenever it is repeated; acknowledged by a quorum of the datacenter.
     Write,
+    /// Reads a whole table page by page, for a copy. May be repeated.
+    Scan,
     /// Changes one partition if a condition holds. Sent once: whoever does not learn its outcome has to look.
     Conditional,
 }
@@ -39,7 +44,7 @@ impl Purpose {
     /// How long the cluster may take to answer, further tries included.
     const fn timeout(self) -> Duration {
         match self {
-            Self::Read | Self::SerialRead => CQL_REQUEST_TIMEOUT,
+            Self::Read | Self::Scan | Self::SerialRead => CQL_REQUEST_TIMEOUT,
             Self::Write => CQL_WRITE_TIMEOUT,
             Self::Conditional => CQL_CONDITIONAL_TIMEOUT,
         }
@@ -71,10 +76,15 @@ impl Cql {
         let statement = Statement::new(spec.text).with_page_size(CQL_PAGE_ROWS);
         let mut prepared = self.session.prepare(statement).await.map_err(|error| unprepared(spec, &error))?;
         let (consistency, profile) = match spec.purpose {
-            Purpose::Read | Purpose::Write => (Consistency::LocalQuorum, &self.sending.repeatable),
+            Purpose::Read | Purpose::Scan | Purpose::Write => {
+                (Consistency::LocalQuorum, &self.sending.repeatable)
+            }
             Purpose::SerialRead => (Consistency::LocalSerial, &self.sending.repeatable),
             Purpose::Conditional => (Consistency::LocalQuorum, &self.sending.once),
         };
+        if spec.purpose == Purpose::Scan {
+            prepared.set_page_size(COPY_PAGE_ROWS_CQL);
+        }
         prepared.set_request_timeout(Some(spec.purpose.timeout()));
         prepared.set_consistency(consistency);
         prepared.set_serial_consistency(Some(SerialConsistency::LocalSerial));
@@ -131,6 +141,28 @@ impl Cql {
         let pager = self.session.execute_iter(statement.0.clone(), values).await.map_err(pager_failed)?;
         let rows = pager.rows_stream::<R>().map_err(damaged)?;
         Ok(rows.map_err(row_failed).boxed())
+    }
+
+    /// A page of a scan, and where the next one begins. `from` is empty for the first.
+    ///
+    /// # Errors
+    /// As [`Cql::rows`].
+    pub async fn page<R>(&self, statement: &Prepared, from: &[u8]) -> StoreResult<(Vec<R>, Option<Vec<u8>>)>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
+        self.faults.before_read()?;
+        let state =
+            if from.is_empty() { PagingState::start() } else { PagingState::new_from_raw_bytes(from) };
+        let paged = self.session.execute_single_page(&statement.0, (), state).await.map_err(failed)?;
+        let (result, next) = paged;
+        let rows = result.into_rows_result().map_err(damaged)?;
+        let rows = rows.rows::<R>().map_err(damaged)?.collect::<Result<Vec<R>, _>>().map_err(damaged)?;
+        let next = match next {
+            PagingStateResponse::HasMorePages { state } => state.as_bytes_slice().map(|state| state.to_vec()),
+            PagingStateResponse::NoMorePages => None,
+        };
+        Ok((rows, next))
     }
 
     /// The first `limit` rows a read finds.

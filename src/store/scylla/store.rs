@@ -27,8 +27,9 @@ use crate::domain::variable::Variable;
 use crate::store::contract::{
     Acceptance, Accounts, AuditFilter, ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog,
     FeedRow, Invitations, LoginGate, OpenRun, OpenedRun, Organizations, Outbox, PasswordResets, People,
-    Posting, Projects, RunState, SealedValues, Store, StoreResult, TextPage, Tokens, Variables,
+    Posting, Projects, RunState, SealedValues, Store, StoreError, StoreResult, TextPage, Tokens, Variables,
 };
+use crate::store::copy::UNFINISHED;
 
 /// The distributed store.
 pub struct ScyllaStore {
@@ -40,9 +41,13 @@ impl ScyllaStore {
     /// Opens the store over a keyspace that has its tables; see [`ScyllaRuns::open`].
     ///
     /// # Errors
-    /// `Unavailable` if the cluster does not answer, `Damaged` if it holds what this build cannot read.
+    /// `Unavailable` if the cluster does not answer or the keyspace holds a copy that is not finished, `Damaged` if it holds what this build cannot read.
     pub async fn open(cql: Arc<Cql>, settings: RunSettings) -> StoreResult<Self> {
         let cold = Cold::open(Arc::clone(&cql)).await?;
+        // A copy that begins just now finds this node at its end.
+        if cold.copy_note().await?.is_some() {
+            return Err(StoreError::Unavailable(UNFINISHED.into()));
+        }
         Ok(Self { cold, runs: ScyllaRuns::open(cql, settings).await? })
     }
 }

@@ -223,6 +223,7 @@ async fn a_statement_that_is_never_answered_fails_after_the_time_of_its_purpose(
         wire.learn().await;
         let ask = async || match purpose {
             Purpose::Read | Purpose::SerialRead => cql.first::<(i64,)>(&prepared, &values).await.map(|_| ()),
+            Purpose::Scan => cql.page::<(i64,)>(&prepared, &[]).await.map(|_| ()),
             Purpose::Write => cql.run(&prepared, &values).await,
             Purpose::Conditional => cql.applied(&prepared, &values).await.map(|_| ()),
         };

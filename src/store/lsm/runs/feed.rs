@@ -68,6 +68,20 @@ pub(super) fn epoch(rows: &dyn Rows, damaged: &HashSet<u32>) -> StoreResult<u64>
     Ok(epoch)
 }
 
+/// Gives the epoch of a store that is copied to this one; on disk when it returns.
+pub(super) fn set_epoch(rows: &dyn Rows, epoch: u64) -> StoreResult<()> {
+    let mut batch = Batch::default();
+    batch.put(Table::FeedEpoch, EPOCH.to_vec(), record::encode(&(epoch, HashSet::<u32>::new()))?);
+    rows.commit(batch)?;
+    rows.persist()
+}
+
+/// Puts how far a feed that is copied has come and was forgotten.
+pub(super) fn put_state(batch: &mut Batch, org: OrgId, head: u64, floor: u64) -> StoreResult<()> {
+    batch.put(Table::Feed, keys::fed(org, 0), record::encode(&Forgotten { head, floor })?);
+    Ok(())
+}
+
 impl Core {
     /// See the contract. Blocks.
     pub(super) fn feed_head(&self, org: OrgId) -> StoreResult<u64> {

@@ -24,6 +24,7 @@ mod results;
 pub mod rows;
 mod settle;
 mod storage;
+mod transfer;
 mod write;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::core::Core;
+pub(super) use self::transfer::{RunRows, is_of_runs};
 use index::Run;
 use keeper::{Chores, Keeper};
 use recover::Recovery;

@@ -61,6 +61,7 @@ fn encoded(entries: &[AuditEntry]) -> StoreResult<Option<Vec<u8>>> {
 }
 
 /// What a change does to a row.
+#[derive(Debug, Clone)]
 pub(super) enum Edit {
     /// Writes it.
     Put(&'static str, Vec<u8>, Vec<u8>),
@@ -68,6 +69,18 @@ pub(super) enum Edit {
     PutFor(&'static str, Vec<u8>, Vec<u8>, i32),
     /// Removes it.
     Remove(&'static str, Vec<u8>),
+}
+
+impl Edit {
+    /// Bytes that it takes in a batch, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Put(kind, key, value) | Self::PutFor(kind, key, value, _) => {
+                kind.len() + key.len() + value.len()
+            }
+            Self::Remove(kind, key) => kind.len() + key.len(),
+        }
+    }
 }
 
 /// Turns at changing one organization, until one is committed or given up.

@@ -82,6 +82,29 @@ impl Cold {
         }
     }
 
+    /// Takes in an invitation that is copied, for so many seconds: its lookup now, its rows by the edits. At most one of an
+    /// address is pending.
+    pub(super) async fn take_in_invitation(
+        &self,
+        invitation: &Invitation,
+        ttl_s: i32,
+    ) -> StoreResult<Vec<Edit>> {
+        let place = place(invitation);
+        let org = invitation.org.as_bytes().as_slice();
+        let lookup = (TOKENS, invitation.token.as_slice(), org, &place, ttl_s);
+        self.cql.run(&self.statements.put_lookup_for, lookup).await?;
+        let kind = if invitation.accepted { REDEEMED } else { INVITATION };
+        let id = invitation.id.as_bytes().to_vec();
+        let mut edits = vec![
+            Edit::PutFor(kind, place.clone(), record::encode(invitation)?, ttl_s),
+            Edit::PutFor(INVITATION_PLACE, id, place.clone(), ttl_s),
+        ];
+        if invitation.is_pending(self.cql.clock().now_ms()) {
+            edits.push(Edit::PutFor(INVITED, invitation.email.as_bytes().to_vec(), place, ttl_s));
+        }
+        Ok(edits)
+    }
+
     /// What marks the invitation at `place` as redeemed.
     pub(super) async fn redeeming(&self, org: OrgId, place: &[u8]) -> StoreResult<Vec<Edit>> {
         let found: Option<Invitation> = self.record(org, INVITATION, place).await?;

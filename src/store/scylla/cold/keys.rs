@@ -18,7 +18,7 @@ const USES_AT_ONCE: usize = 100;
 /// Uses are counted in milliseconds, the cluster's timestamps in microseconds.
 const MICROSECONDS: i64 = 1_000;
 
-fn place(key: &ApiKey) -> Vec<u8> {
+pub(super) fn place(key: &ApiKey) -> Vec<u8> {
     [key.owner.as_bytes().as_slice(), &moment(key.created_ms), key.id.as_bytes()].concat()
 }
 
@@ -107,6 +107,14 @@ impl Cold {
         let Some(mut key) = key else { return Ok(None) };
         self.add_uses(key.org, std::slice::from_mut(&mut key)).await?;
         Ok(Some(key))
+    }
+
+    /// Adds to keys when they were used last.
+    pub(super) async fn add_uses_to(&self, org: OrgId, keys: &mut [ApiKey]) -> StoreResult<()> {
+        for some in keys.chunks_mut(USES_AT_ONCE) {
+            self.add_uses(org, some).await?;
+        }
+        Ok(())
     }
 
     async fn add_uses(&self, org: OrgId, keys: &mut [ApiKey]) -> StoreResult<()> {

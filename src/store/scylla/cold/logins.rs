@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Cold;
 use super::change::pause;
 use crate::clock::UnixMs;
-use crate::limits::{CQL_CHANGE_TRIES, CQL_TTL_MAX};
+use crate::limits::{COPY_MARGIN, CQL_CHANGE_TRIES, CQL_TTL_MAX};
 use crate::store::contract::{LoginGate, StoreError, StoreResult};
 use crate::store::record;
 use crate::store::scylla::statement::Prepared;
@@ -77,6 +77,19 @@ impl Cold {
             }
             let stored = self.tries(&self.statements.tries, email).await?;
             if stored.change.is_none() || self.remove_tries(email, &stored).await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    /// Takes in tries that are copied.
+    pub(super) async fn take_in_tries(&self, email: &str, tries: Tries) -> StoreResult<()> {
+        for _ in 0..CQL_CHANGE_TRIES {
+            let stored = self.tries(&self.statements.tries, email).await?;
+            let left_ms = tries.forget_ms().saturating_sub(self.cql.clock().now_ms()).max(0);
+            let margin_ms = i64::try_from(COPY_MARGIN.as_millis()).unwrap_or(i64::MAX);
+            if self.put_tries(email, tries, left_ms.saturating_add(margin_ms), &stored).await? {
                 return Ok(());
             }
         }

@@ -22,7 +22,9 @@ mod resets;
 mod rows;
 mod sealed;
 mod statements;
+mod take_in;
 mod tokens;
+mod transfer;
 mod usage;
 mod variables;
 
@@ -31,6 +33,7 @@ use std::sync::atomic::AtomicU64;
 
 use self::change::Heads;
 use self::statements::Statements;
+pub use self::transfer::copied_kinds;
 use super::connect::Cql;
 use crate::store::contract::StoreResult;
 

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use super::Cold;
 use super::change::Edit;
 use super::rows::{ORGANIZATION, PROJECT, SETTINGS, org_id};
+use super::take_in::NOBODY;
 use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
 use crate::domain::id::OrgId;
@@ -57,7 +58,8 @@ impl Organizations for Cold {
 
     async fn organization_ids(&self) -> StoreResult<Vec<OrgId>> {
         let rows = self.cql.rows::<(Vec<u8>,)>(&self.statements.orgs, ()).await?;
-        rows.and_then(|(org,)| std::future::ready(org_id(&org))).try_collect().await
+        let ids = rows.and_then(|(org,)| std::future::ready(org_id(&org)));
+        ids.try_filter(|org| std::future::ready(*org.as_bytes() != NOBODY)).try_collect().await
     }
 
     async fn take_run_place(

@@ -72,7 +72,7 @@ impl Cold {
         Ok(if is_full { Posting::Full } else { Posting::Stored })
     }
 
-    async fn announce(&self, org: OrgId) -> StoreResult<()> {
+    pub(super) async fn announce(&self, org: OrgId) -> StoreResult<()> {
         let now_ms = self.cql.clock().now_ms();
         let values = (shard(org), org.as_bytes().as_slice(), now_ms, now_ms.saturating_mul(MICROSECONDS));
         self.cql.run(&self.statements.announce, values).await
@@ -152,7 +152,7 @@ impl Cold {
     }
 }
 
-fn letter_edit(waiting: &WaitingLetter) -> StoreResult<Edit> {
+pub(super) fn letter_edit(waiting: &WaitingLetter) -> StoreResult<Edit> {
     Ok(Edit::Put(LETTER, waiting.letter.key.as_bytes().to_vec(), record::encode(waiting)?))
 }
 
@@ -223,15 +223,16 @@ impl Outbox for Cold {
 
     async fn end_letter(&self, taken: &WaitingLetter, end: LetterEnd, now_ms: UnixMs) -> StoreResult<bool> {
         let (org, key) = (taken.letter.org, taken.letter.key.as_bytes());
-        let kept_ms = letters::end_kept_ms().saturating_add(now_ms).saturating_sub(self.cql.clock().now_ms());
-        let ttl_s = ttl_s(kept_ms);
+        let until_ms = now_ms.saturating_add(letters::end_kept_ms());
+        let ttl_s = ttl_s(until_ms.saturating_sub(self.cql.clock().now_ms()));
+        let ended = record::encode_with(&end, &until_ms)?;
         let mut turns = self.turns(org).await;
         loop {
             let Some(waiting) = self.in_turn(&mut turns, taken).await? else { return Ok(false) };
             if end != LetterEnd::Sent && waiting.taken != taken.taken {
                 return Ok(false);
             }
-            let ended = Edit::PutFor(LETTER_END, key.to_vec(), record::encode(&end)?, ttl_s);
+            let ended = Edit::PutFor(LETTER_END, key.to_vec(), ended.clone(), ttl_s);
             if turns.commit(vec![Edit::Remove(LETTER, key.to_vec()), ended], None).await? {
                 return Ok(true);
             }
@@ -256,7 +257,9 @@ impl Outbox for Cold {
         if let Some(waiting) = self.record::<WaitingLetter>(org, LETTER, key).await? {
             return Ok(Some(LetterState::Waiting { failures: waiting.failures }));
         }
-        Ok(self.record::<LetterEnd>(org, LETTER_END, key).await?.map(LetterState::Ended))
+        let Some(ended) = self.value(org, LETTER_END, key).await? else { return Ok(None) };
+        let (end, _until_ms): (_, UnixMs) = record::decode_with(&ended)?;
+        Ok(Some(LetterState::Ended(end)))
     }
 
     async fn outbox_depth(&self) -> StoreResult<OutboxDepth> {

@@ -91,6 +91,19 @@ impl PasswordResets for Cold {
 }
 
 impl Cold {
+    /// Takes in a reset that is copied, for so many seconds: its lookup now, its row by the edit.
+    pub(super) async fn take_in_reset(
+        &self,
+        (org, user): (OrgId, UserId),
+        reset: &PasswordReset,
+        ttl_s: i32,
+    ) -> StoreResult<Edit> {
+        let id = user.as_bytes().as_slice();
+        let lookup = (SPACE, reset.hash.as_slice(), org.as_bytes().as_slice(), id, ttl_s);
+        self.cql.run(&self.statements.put_lookup_for, lookup).await?;
+        Ok(Edit::PutFor(RESET, id.to_vec(), record::encode(reset)?, ttl_s))
+    }
+
     /// Where a reset is, if there is one: its organization and account.
     async fn reset_place(&self, hash: &ResetHash) -> StoreResult<Option<(OrgId, UserId)>> {
         let found = self.place_of(SPACE, hash).await?;
@@ -98,7 +111,7 @@ impl Cold {
     }
 
     /// The account, if it is in `org` and the token with this hash sets its password.
-    async fn good_reset(
+    pub(super) async fn good_reset(
         &self,
         org: OrgId,
         user: UserId,

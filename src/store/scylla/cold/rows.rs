@@ -56,7 +56,7 @@ pub(super) const RESET: &str = "reset";
 pub(super) const REVOKED: &str = "revoked";
 /// The letter's key → a letter that waits.
 pub(super) const LETTER: &str = "letter";
-/// The letter's key → how it ended; gone by TTL.
+/// The letter's key → how it ended, and until when that is remembered; gone by TTL.
 pub(super) const LETTER_END: &str = "letter_end";
 /// The mark → until when it is remembered; gone by TTL.
 pub(super) const TOLD: &str = "told";
@@ -66,6 +66,12 @@ pub(super) const VOID: &str = "void";
 /// A moment whose bytes sort as it does.
 pub(super) fn moment(at_ms: UnixMs) -> [u8; 8] {
     (at_ms.cast_unsigned() ^ 1 << 63).to_be_bytes()
+}
+
+/// The moment with these stored bytes.
+pub(super) fn read_moment(bytes: &[u8]) -> StoreResult<UnixMs> {
+    let read = |bytes: [u8; 8]| (u64::from_be_bytes(bytes) ^ 1 << 63).cast_signed();
+    bytes.try_into().map(read).map_err(|_| StoreError::Damaged("a moment".into()))
 }
 
 /// Above every key that begins with `prefix`: keys have fewer than this many bytes after it.

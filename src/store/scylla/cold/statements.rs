@@ -72,4 +72,9 @@ statements! {
     announce: Write, "INSERT INTO outbox (shard, org, announced_ms) VALUES (?, ?, ?) USING TIMESTAMP ?";
     announced: Read, "SELECT org, announced_ms FROM outbox WHERE shard = ?";
     withdraw: Write, "DELETE FROM outbox USING TIMESTAMP ? WHERE shard = ? AND org = ?";
+
+    all_rows: Scan, "SELECT org, kind, key, value FROM org_data";
+    all_heads: Scan, "SELECT DISTINCT org FROM org_data";
+    all_tries: Scan, "SELECT email, tries FROM logins";
+    all_entries: Scan, "SELECT entry FROM audit";
 }

@@ -20,11 +20,11 @@ fn by_key(variable: &Variable) -> Vec<u8> {
     [variable.project.as_bytes().as_slice(), variable.key.as_bytes()].concat()
 }
 
-fn put(variable: &Variable) -> StoreResult<Edit> {
+pub(super) fn put(variable: &Variable) -> StoreResult<Edit> {
     Ok(Edit::Put(VARIABLE, place(variable.project, variable.id), record::encode(variable)?))
 }
 
-fn put_key(variable: &Variable) -> Edit {
+pub(super) fn put_key(variable: &Variable) -> Edit {
     Edit::Put(VARIABLE_KEY, by_key(variable), variable.id.as_bytes().to_vec())
 }
 

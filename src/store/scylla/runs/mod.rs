@@ -29,6 +29,7 @@ mod statements;
 mod store;
 mod tables;
 mod text;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use crate::store::fold::results::Collapsed;
 use lane::Lanes;
 use owned::{Claiming, OwnedRun};
 use tables::Tables;
+pub(super) use transfer::RunsTransfer;
 
 /// How runs are kept.
 #[derive(Clone)]

@@ -74,5 +74,9 @@ statements! {
     put_head: Write = "INSERT INTO feed_state (lane, org, head) VALUES (?, ?, ?) USING TIMESTAMP ?";
     put_floor: Write = "INSERT INTO feed_state (lane, org, floor) VALUES (?, ?, ?) USING TIMESTAMP ?";
     feed_state: Read = "SELECT last_part, head, floor FROM feed_state WHERE lane = ? AND org = ?";
+    all_runs: Scan = "SELECT execution, org, version, change, opened, closure, claim, settled, abandoned FROM run";
+    all_texts: Scan = "SELECT execution, fold, start_units, start_bytes, piece FROM run_text";
+    all_results: Scan = "SELECT execution, fold, result FROM run_result";
+    all_told: Scan = "SELECT org, lane, seq, told FROM feed";
     feed_orgs: Read = "SELECT org, last_part, head, floor FROM feed_state WHERE lane = ?";
 }

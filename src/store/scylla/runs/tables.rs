@@ -486,7 +486,7 @@ pub(super) fn signed_long(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn execution_of(column: &[u8]) -> StoreResult<ExecutionId> {
+pub(super) fn execution_of(column: &[u8]) -> StoreResult<ExecutionId> {
     let bytes = column.try_into().map_err(|_| StoreError::Damaged("the id of a run".into()))?;
     Ok(ExecutionId::from_bytes(bytes))
 }
