@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::access::ConfiguredSecrets;
 
 fn with_file(text: &str) -> (tempfile::TempDir, Sources) {
     let folder = tempfile::tempdir().unwrap();
@@ -169,11 +170,14 @@ fn the_examples_of_a_cluster_are_settings_that_agree_with_each_other() {
     });
     // Secrets are handed on under the names they have here: a wrong one would be an unknown variable below.
     let variables: Vec<_> = variables.collect();
-    assert_eq!(variables.len(), 7, "{variables:?}");
+    assert_eq!(variables.len(), 8, "{variables:?}");
     let composed = Sources { environment: variables, ..Sources::default() };
     let composed = Configuration::load(&composed).unwrap().settings;
     assert_eq!((composed.store, &composed.scylla), (example.store, &example.scylla));
     assert_eq!(composed.keyspace.replication, example.keyspace.replication);
+    // Whatever servers on a cluster have to share.
+    let ConfiguredSecrets { token, key_hash, sealing } = composed.secrets;
+    assert!(token.is_some() && key_hash.is_some() && sealing.len() == 1);
     for node in &composed.scylla.nodes {
         assert!(compose.contains(&format!("\n  {node}:\n    <<: *node\n")), "there is no service {node}");
     }
