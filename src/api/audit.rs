@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::access::Caller;
 use crate::clock::UnixMs;
-use crate::domain::account::AuditEntry;
+use crate::domain::account::{AuditEntry, OPERATOR};
 use crate::domain::id::{AuditId, OrgId, UserId};
 
 /// Who does something, from where and when.
@@ -28,6 +28,12 @@ impl Actor {
     /// The entry for `action` on `target`: its kind and id.
     pub(super) fn did(&self, action: &str, target: (&str, impl ToString), details: &Value) -> AuditEntry {
         let (target_type, target_id) = target;
+        let mut details = details.clone();
+        if self.user == OPERATOR
+            && let Some(facts) = details.as_object_mut()
+        {
+            facts.insert("actor".to_owned(), "operator".into());
+        }
         AuditEntry {
             id: AuditId::generate(self.now_ms),
             org: self.org,

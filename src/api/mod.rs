@@ -15,6 +15,7 @@ mod executions;
 mod extract;
 mod guard;
 mod invitations;
+pub mod operator;
 mod organization;
 mod person;
 mod projects;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::App;
 use super::reply::failed;
 use crate::domain::id::OrgId;
-use crate::domain::plan::UNLIMITED;
+use crate::domain::plan::{Plan, UNLIMITED};
 use crate::domain::usage::Share;
 use crate::http::{Failure, Kind};
 
@@ -22,7 +22,12 @@ pub(super) fn plan_limit(error: &'static str, what: &str, used: u64, limit: u64)
 
 /// Members that an organization may have, as the store counts them: what is unlimited has no number.
 pub(super) fn members_max(app: &App) -> u64 {
-    match app.settings.plan.limits().max_users {
+    members_of(app.settings.plan)
+}
+
+/// Members that an organization may have with this plan.
+pub(super) fn members_of(plan: Plan) -> u64 {
+    match plan.limits().max_users {
         UNLIMITED => u64::MAX,
         max => max,
     }

@@ -31,19 +31,19 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
     /// Settings file; `RUNSTREAM_CONFIG` names one too, and `runstream.toml` in the working folder is read if present.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Address to listen on (`server.address`).
-    #[arg(long)]
+    #[arg(long, global = true)]
     address: Option<String>,
     /// Port to listen on (`server.port`).
-    #[arg(long)]
+    #[arg(long, global = true)]
     port: Option<String>,
     /// Folder to keep everything in (`data.folder`).
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     data: Option<String>,
     /// Any other setting, as `section.name=value`; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
     set: Vec<(String, String)>,
 }
 

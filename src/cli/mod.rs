@@ -2,6 +2,7 @@
 //! outcome into lines for a person; it holds no rule of its own. Everything that ends the process ends it here, with an
 //! exit code that the help documents.
 
+mod admin;
 mod bench;
 mod completions;
 mod configuration;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use self::admin::{AuditArgs, InviteArgs, KeyArgs, OrgArgs, ProjectArgs, UserArgs};
 use self::bench::BenchArgs;
 use self::client::Client;
 use self::completions::CompletionsArgs;
@@ -65,7 +67,8 @@ Exit codes:
 Examples:
   runstream demo --once      the whole journey in a minute
   runstream serve            a server on http://127.0.0.1:3000
-  runstream tail             the newest run's log, as it grows"
+  runstream tail             the newest run's log, as it grows
+  runstream org create       an organization with its first administrator"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -78,6 +81,12 @@ enum Command {
     Demo(DemoArgs),
     Tail(TailArgs),
     Bench(Box<BenchArgs>),
+    Org(OrgArgs),
+    User(UserArgs),
+    Key(KeyArgs),
+    Invite(InviteArgs),
+    Project(ProjectArgs),
+    Audit(AuditArgs),
     Routes(RoutesArgs),
     Schema(SchemaArgs),
     Secrets(SecretsArgs),
@@ -97,6 +106,12 @@ impl Cli {
             Command::Demo(args) => in_runtime(show_demo(args, clock)),
             Command::Tail(args) => in_runtime(follow(args, clock)),
             Command::Bench(args) => in_runtime(bench::run(*args, clock)),
+            Command::Org(args) => args.run(),
+            Command::User(args) => args.run(),
+            Command::Key(args) => args.run(),
+            Command::Invite(args) => args.run(),
+            Command::Project(args) => args.run(),
+            Command::Audit(args) => args.run(),
             Command::Routes(args) => routes::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Secrets(args) => secrets::run(&args),

@@ -15,7 +15,7 @@ pub use key::Key;
 pub use keys::keys;
 pub use origin::{Origin, Problem, Problems};
 pub use settings::{ConnectionSettings, ServerSettings, Settings, StoreKind};
-pub use sources::{Flag, Sources};
+pub use sources::{Flag, Sources, password_of_environment, token_of_environment};
 
 use std::collections::BTreeMap;
 

@@ -10,6 +10,10 @@ use super::key::Key;
 use super::kind::Written;
 use super::origin::{Origin, Problem};
 
+/// Holds the password that subcommands sign in with.
+const PASSWORD_VARIABLE: &str = "RUNSTREAM_PASSWORD";
+/// Holds the token that subcommands act with.
+const TOKEN_VARIABLE: &str = "RUNSTREAM_TOKEN";
 /// Names a file like `--config` does.
 const FILE_VARIABLE: &str = "RUNSTREAM_CONFIG";
 /// Read if it is there and no other file is named.
@@ -22,10 +26,12 @@ const OF_OTHERS: &[&str] = &[
     "RUNSTREAM_API_KEY",
     "RUNSTREAM_BASE_URL",
     "RUNSTREAM_DEBUG",
+    "RUNSTREAM_EMAIL",
+    PASSWORD_VARIABLE,
     "RUNSTREAM_PROJECT_ID",
     "RUNSTREAM_SESSION_ID",
     "RUNSTREAM_SESSION_KEY",
-    "RUNSTREAM_TOKEN",
+    TOKEN_VARIABLE,
     "RUNSTREAM_TRANSPORT",
     "RUNSTREAM_URL",
 ];
@@ -33,6 +39,23 @@ const OF_OTHERS: &[&str] = &[
 const OF_TESTS: &str = "RUNSTREAM_TEST_";
 /// What a container platform sets for a service called `runstream`: addresses, not settings.
 const OF_THE_PLATFORM: &[&str] = &["RUNSTREAM_PORT", "RUNSTREAM_PORT_", "RUNSTREAM_SERVICE_"];
+
+/// The password of the environment that subcommands sign in with, if there is one.
+#[must_use]
+pub fn password_of_environment() -> Option<String> {
+    secret_of_environment(PASSWORD_VARIABLE)
+}
+
+/// The token of the environment that subcommands act with, if there is one.
+#[must_use]
+pub fn token_of_environment() -> Option<String> {
+    secret_of_environment(TOKEN_VARIABLE)
+}
+
+fn secret_of_environment(variable: &str) -> Option<String> {
+    let value = std::env::var_os(variable)?.to_string_lossy().into_owned();
+    (!value.is_empty()).then_some(value)
+}
 
 /// A setting given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -52,6 +52,9 @@ pub struct User {
     pub updated_ms: UnixMs,
 }
 
+/// Who is named in the audit log for what an operator does to a stopped server's store: no account has this id.
+pub const OPERATOR: UserId = UserId::from_bytes([0; 12]);
+
 /// The keyed hash (HMAC-SHA-256) of an API key's secret: what the store knows of it.
 pub type KeyHash = [u8; 32];
 

@@ -29,6 +29,9 @@ pub enum DataFolderError {
         /// The other process, as it noted itself.
         process: String,
     },
+    /// There is none, and none is to be made.
+    #[error("there is no data folder {}", .0.display())]
+    Missing(PathBuf),
     /// It cannot be made, read or written.
     #[error("cannot use the data folder {}: {source}", folder.display())]
     Io {
@@ -40,6 +43,15 @@ pub enum DataFolderError {
 }
 
 impl DataFolder {
+    /// Locks a folder that is there.
+    pub(super) fn open_existing(path: &Path) -> Result<Self, DataFolderError> {
+        match path.try_exists() {
+            Ok(true) => Self::open(path),
+            Ok(false) => Err(DataFolderError::Missing(path.to_owned())),
+            Err(source) => Err(DataFolderError::Io { folder: path.to_owned(), source }),
+        }
+    }
+
     /// Makes the folder if need be, and locks it.
     ///
     /// # Errors
@@ -81,7 +93,9 @@ mod tests {
         let refused = DataFolder::open(&path).unwrap_err().to_string();
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(first);
-        let again = DataFolder::open(&path).unwrap();
+        let elsewhere = DataFolder::open_existing(&parent.path().join("b")).unwrap_err();
+        assert!(matches!(elsewhere, DataFolderError::Missing(_)), "{elsewhere}");
+        let again = DataFolder::open_existing(&path).unwrap();
         assert!(!again.is_new);
     }
 

@@ -33,7 +33,7 @@ pub(super) fn open(
 }
 
 /// Links into the dashboard as configured: nothing that a request says decides where a letter leads.
-fn links(settings: &Settings) -> Links {
+pub(super) fn links(settings: &Settings) -> Links {
     let configured = settings.mail.dashboard_url.as_ref().or(settings.ingest.public_url.as_ref());
     let address = SocketAddr::new(settings.server.address, settings.server.port);
     let own = || local_url(address, &settings.server.base_path);

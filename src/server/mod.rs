@@ -12,6 +12,7 @@ mod connection;
 mod data_folder;
 mod dispatch;
 mod mail;
+mod offline;
 mod reseal;
 mod rooms;
 mod socket;
@@ -31,6 +32,7 @@ use self::bare::BareAnswers;
 use self::connection::Phase;
 pub use self::data_folder::{DataFolder, DataFolderError};
 use self::dispatch::Site;
+pub use self::offline::Offline;
 pub use self::reseal::{KeyChange, change_sealing_key};
 use self::rooms::Rooms;
 pub use self::table::{api_document, endpoints};
@@ -98,6 +100,16 @@ pub enum StartError {
     /// The cluster cannot be used, or does not have this build's tables.
     #[error(transparent)]
     Cluster(#[from] SchemaError),
+    /// The store was to be used alone, and servers use it.
+    #[error(
+        "the keyspace {keyspace:?} is in use (servers at work: {servers}); stop them first, or leave --offline out"
+    )]
+    KeyspaceInUse {
+        /// Its name.
+        keyspace: String,
+        /// How many.
+        servers: usize,
+    },
     /// What was alive cannot be brought back.
     #[error("cannot bring back open runs: {0}")]
     Engine(#[from] EngineError),

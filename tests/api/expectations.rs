@@ -79,6 +79,7 @@ pub(super) const EXPECTED: &[Expected] = &[
     row("list_users", "GET", "/api/users", PEOPLE, Some(100)),
     row("show_user", "GET", "/api/users/{id}", PEOPLE, Some(100)),
     row("change_user_role", "PATCH", "/api/users/{id}/role", ADMINS, Some(10)),
+    row("change_user_status", "PATCH", "/api/users/{id}/status", ADMINS, Some(10)),
     row("remove_user", "DELETE", "/api/users/{id}", ADMINS, Some(10)),
     row("create_invitation", "POST", "/api/invitations", ADMINS, Some(10)),
     row("list_invitations", "GET", "/api/invitations", ADMINS, Some(100)),

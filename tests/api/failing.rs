@@ -196,7 +196,8 @@ async fn each_endpoint_has_its_own_failure() {
     let address = json!({ "email": "rosa@pinewood.test" });
     let reset = json!({ "token": "ab".repeat(32), "password": "Other-horse-2!" });
     let user = "/api/users/690a11b2c3d4e5f607182930".to_owned();
-    let role = format!("{user}/role");
+    let (role, status) = (format!("{user}/role"), format!("{user}/status"));
+    let suspended = json!({ "status": "suspended" });
     for (failing, method, path, body, error) in [
         ("organization", &get, "/api/auth/me", None, "Failed to fetch user info"),
         ("member", &get, "/api/auth/me", None, "Failed to fetch user info"),
@@ -209,6 +210,7 @@ async fn each_endpoint_has_its_own_failure() {
         ("members", &get, "/api/users", None, "Failed to fetch users"),
         ("member", &get, user.as_str(), None, "Failed to fetch user"),
         ("member", &patch, role.as_str(), Some(&viewer), "Failed to update role"),
+        ("member", &patch, status.as_str(), Some(&suspended), "Failed to update status"),
         ("member", &Method::DELETE, user.as_str(), None, "Failed to remove user"),
         ("revoke_token", &post, "/api/auth/logout", None, "Logout failed"),
         ("create_key", &post, "/api/auth/api-keys", None, "Failed to create API key"),
@@ -241,8 +243,8 @@ async fn each_endpoint_has_its_own_failure() {
         ("delete_variable", &remove, made.as_str(), None, "Failed to delete environment variable"),
     ] {
         door.fail(failing, damaged());
-        let (status, answer) = door.ask(method.clone(), path, &token, body).await;
-        assert_eq!((status, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
+        let (code, answer) = door.ask(method.clone(), path, &token, body).await;
+        assert_eq!((code, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
         assert_eq!(answer["success"], false);
         for cause in [unavailable(), StoreError::Full(INTERNALS.to_owned())] {
             door.fail(failing, cause);

@@ -82,6 +82,7 @@ const PLACES: &[(&str, &[Place])] = &[
     ("list_users", &[]),
     ("show_user", &[Path("id", Member)]),
     ("change_user_role", &[Path("id", Member)]),
+    ("change_user_status", &[Path("id", Member)]),
     ("remove_user", &[Path("id", Member)]),
     ("create_invitation", &[]),
     ("list_invitations", &[]),
@@ -205,6 +206,7 @@ fn body_of(row: &Expected) -> Option<Value> {
             json!({ "email": "mallory@pinewood.test", "password": "Abcdef1!", "name": "Mallory" })
         }
         (_, "change_user_role") => json!({ "role": "developer" }),
+        (_, "change_user_status") => json!({ "status": "active" }),
         (_, "create_variable") => json!({ "key": "BASE_URL", "value": "https://shop.test" }),
         (_, "setup_ingest") => setup(),
         (_, "ingest_events") => json!({ "events": [{ "type": "log", "chunk": "x", "timestamp": 1 }] }),

@@ -25,6 +25,7 @@ mod projects;
 mod rates;
 mod schema;
 mod schemathesis;
+mod suspension;
 mod system;
 mod time;
 mod users;

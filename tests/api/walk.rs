@@ -53,6 +53,7 @@ fn with_body<'s>(asked: Ask<'s>, row: &Expected) -> Ask<'s> {
             asked.json(&json!({ "key": "BASE_URL", "value": "https://shop.test" }))
         }
         ("PATCH", "change_user_role") => asked.json(&json!({ "role": "developer" })),
+        ("PATCH", "change_user_status") => asked.json(&json!({ "status": "active" })),
         ("POST" | "PATCH", _) => asked.json(&json!({})),
         _ => asked,
     }

@@ -13,6 +13,7 @@ pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod reports;
 pub(crate) mod runs;
+pub(crate) mod shell;
 pub(crate) mod site;
 pub(crate) mod stage;
 pub(crate) mod viewers;

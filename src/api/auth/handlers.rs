@@ -8,11 +8,12 @@ use serde_json::json;
 use super::invited::sign_up_invited;
 use super::lockout::{self, Try};
 use super::model::{LogIn, Me, SignUp, SignedIn};
-use crate::access::{Credential, IssuedToken, invalid_token};
+use crate::access::{Credential, IssuedToken, Passwords, invalid_token};
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Client, Valid, Viewer};
 use crate::api::reply::{Reply, created, failed, ok};
+use crate::clock::UnixMs;
 use crate::domain::account::{Organization, User};
 use crate::domain::id::{OrgId, UserId};
 use crate::domain::role::{AccountStatus, Role};
@@ -37,33 +38,9 @@ pub(super) async fn sign_up(
     if form.invite_token.is_some() {
         return sign_up_invited(&app, ip, form).await;
     }
-    let organization_name = form.organization_name.unwrap_or_default();
-    let hashed = app.passwords.hash(form.password).await;
-    let password_hash = hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?;
-    let now_ms = app.now_ms();
-    let fallback_slug = organization_slug_with_suffix(&organization_name, rand::random());
-    let organization = Organization {
-        id: OrgId::generate(now_ms),
-        slug: organization_slug(&organization_name).unwrap_or_else(|| fallback_slug.clone()),
-        name: organization_name,
-        ai_analysis_enabled: true,
-        created_ms: now_ms,
-        updated_ms: now_ms,
-    };
-    let user = User {
-        id: UserId::generate(now_ms),
-        org: organization.id,
-        email: form.email,
-        name: form.name,
-        password_hash,
-        role: Role::Admin,
-        status: AccountStatus::Active,
-        credentials_valid_from_ms: now_ms,
-        last_login_ms: None,
-        created_ms: now_ms,
-        updated_ms: now_ms,
-    };
-    let actor = Actor { org: user.org, user: user.id, ip, now_ms };
+    let Founded { organization, fallback_slug, user } =
+        Founded::of(form, &app.passwords, app.now_ms()).await?;
+    let actor = Actor { org: user.org, user: user.id, ip, now_ms: user.created_ms };
     let audit = actor.did("auth.signup", ("user", user.id), &json!({ "email": user.email }));
     let token = issue(&app, &user, SIGNUP_FAILED)?;
     let letter = app.mail.welcome(&user, &organization.name);
@@ -74,6 +51,51 @@ pub(super) async fn sign_up(
     })?;
     app.mail.wake();
     Ok(created(SignedIn::new(token.token, user, Some(organization.name))).secret())
+}
+
+/// A new organization and its first member, not stored yet.
+pub(in crate::api) struct Founded {
+    pub(in crate::api) organization: Organization,
+    pub(in crate::api) fallback_slug: String,
+    pub(in crate::api) user: User,
+}
+
+impl Founded {
+    /// What a sign-up without an invitation makes at `now_ms`.
+    ///
+    /// # Errors
+    /// If the password cannot be hashed.
+    pub(in crate::api) async fn of(
+        form: SignUp,
+        passwords: &Passwords,
+        now_ms: UnixMs,
+    ) -> Result<Self, Failure> {
+        let name = form.organization_name.unwrap_or_default();
+        let hashed = passwords.hash(form.password).await;
+        let fallback_slug = organization_slug_with_suffix(&name, rand::random());
+        let organization = Organization {
+            id: OrgId::generate(now_ms),
+            slug: organization_slug(&name).unwrap_or_else(|| fallback_slug.clone()),
+            name,
+            ai_analysis_enabled: true,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+        };
+        let user = User {
+            id: UserId::generate(now_ms),
+            org: organization.id,
+            email: form.email,
+            name: form.name,
+            password_hash: hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?,
+            role: Role::Admin,
+            status: AccountStatus::Active,
+            credentials_valid_from_ms: now_ms,
+            last_login_ms: None,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+        };
+        Ok(Self { organization, fallback_slug, user })
+    }
 }
 
 pub(super) async fn log_in(
@@ -164,7 +186,7 @@ pub(super) fn issue(app: &App, user: &User, error: &'static str) -> Result<Issue
     app.access.issue_token(user).map_err(|failure| Failure { error: error.into(), ..failure })
 }
 
-pub(super) fn email_taken() -> Failure {
+pub(in crate::api) fn email_taken() -> Failure {
     let message = "There is an account with this e-mail address; sign in instead";
     Failure::new(Kind::Conflict, "Email already registered", message)
 }

@@ -6,13 +6,15 @@ use serde_json::json;
 
 use super::handlers::{SIGNUP_FAILED, email_taken, issue};
 use super::model::{SignUp, SignedIn};
+use crate::access::Passwords;
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::quota::{members_max, user_limit};
 use crate::api::reply::{Reply, created, failed};
+use crate::clock::UnixMs;
 use crate::domain::account::User;
 use crate::domain::id::UserId;
-use crate::domain::invitation::InvitationToken;
+use crate::domain::invitation::{Invitation, InvitationToken};
 use crate::domain::role::AccountStatus;
 use crate::http::Failure;
 use crate::store::contract::{Conflict, StoreError};
@@ -31,20 +33,7 @@ pub(super) async fn sign_up_invited(app: &App, ip: IpAddr, form: SignUp) -> Repl
     }
     let organization = app.store.organization(invitation.org).await.map_err(failed(SIGNUP_FAILED))?;
     let organization = organization.ok_or_else(not_valid)?;
-    let hashed = app.passwords.hash(form.password).await;
-    let user = User {
-        id: UserId::generate(now_ms),
-        org: invitation.org,
-        email: form.email,
-        name: form.name,
-        password_hash: hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?,
-        role: invitation.role,
-        status: AccountStatus::Active,
-        credentials_valid_from_ms: now_ms,
-        last_login_ms: None,
-        created_ms: now_ms,
-        updated_ms: now_ms,
-    };
+    let user = joining(form, &invitation, &app.passwords, now_ms).await?;
     let actor = Actor { org: user.org, user: user.id, ip, now_ms };
     let accepted = json!({ "email": user.email, "role": user.role });
     let audit = vec![
@@ -64,6 +53,32 @@ pub(super) async fn sign_up_invited(app: &App, ip: IpAddr, form: SignUp) -> Repl
         }
         Err(error) => Err(failed(SIGNUP_FAILED)(error)),
     }
+}
+
+/// The account that a sign-up by `invitation` makes at `now_ms`, not stored yet.
+///
+/// # Errors
+/// If the password cannot be hashed.
+pub(in crate::api) async fn joining(
+    form: SignUp,
+    invitation: &Invitation,
+    passwords: &Passwords,
+    now_ms: UnixMs,
+) -> Result<User, Failure> {
+    let hashed = passwords.hash(form.password).await;
+    Ok(User {
+        id: UserId::generate(now_ms),
+        org: invitation.org,
+        email: form.email,
+        name: form.name,
+        password_hash: hashed.map_err(|error| error.into_failure(SIGNUP_FAILED))?,
+        role: invitation.role,
+        status: AccountStatus::Active,
+        credentials_valid_from_ms: now_ms,
+        last_login_ms: None,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+    })
 }
 
 /// The same for every cause: nobody learns by it which tokens there are.

@@ -42,13 +42,10 @@ pub(super) async fn create_api_key(
         created_ms: now_ms,
         last_used_ms: None,
     };
-    let audit = Actor::of(&caller, ip, now_ms).did("apikey.created", ("apiKey", key.id), &details(&key));
+    let audit = Actor::of(&caller, ip, now_ms).did("apikey.created", ("apiKey", key.id), &key_details(&key));
     let stored = app.store.create_key(key.clone(), API_KEYS_PER_USER_MAX, audit).await;
     stored.map_err(|error| match error {
-        StoreError::Conflict(Conflict::KeyLimit) => {
-            let message = format!("You have {API_KEYS_PER_USER_MAX} keys already; revoke one first");
-            Failure::new(Kind::Conflict, "API key limit reached", message)
-        }
+        StoreError::Conflict(Conflict::KeyLimit) => key_limit(),
         other => failed(CREATE_FAILED)(other),
     })?;
     let message = "Store this key now; it is not shown again";
@@ -71,7 +68,8 @@ pub(super) async fn revoke_api_key(
     let key = app.store.key(caller.org, id).await.map_err(failed(REVOKE_FAILED))?;
     let may_revoke = |key: &ApiKey| key.owner == caller.user || caller.role == Role::Admin;
     let key = key.filter(may_revoke).ok_or_else(no_such_key)?;
-    let audit = Actor::of(&caller, ip, app.now_ms()).did("apikey.revoked", ("apiKey", id), &details(&key));
+    let audit =
+        Actor::of(&caller, ip, app.now_ms()).did("apikey.revoked", ("apiKey", id), &key_details(&key));
     if !app.access.revoke_key(caller.org, id, audit).await.map_err(failed(REVOKE_FAILED))? {
         return Err(no_such_key());
     }
@@ -79,10 +77,15 @@ pub(super) async fn revoke_api_key(
 }
 
 /// What the audit log tells of a key.
-fn details(key: &ApiKey) -> Value {
+pub(in crate::api) fn key_details(key: &ApiKey) -> Value {
     json!({ "name": key.name, "prefix": key.prefix, "ownerId": key.owner })
 }
 
-fn no_such_key() -> Failure {
+pub(in crate::api) fn key_limit() -> Failure {
+    let message = format!("There are {API_KEYS_PER_USER_MAX} keys of this owner already; revoke one first");
+    Failure::new(Kind::Conflict, "API key limit reached", message)
+}
+
+pub(in crate::api) fn no_such_key() -> Failure {
     Failure::not_found("API key not found", "There is no such key, or it is not yours")
 }

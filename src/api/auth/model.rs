@@ -24,19 +24,19 @@ const UNNAMED_KEY: &str = "Unnamed Key";
 /// Who signs up, checked: texts are trimmed, the address is in its stored form.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SignUp {
+pub(in crate::api) struct SignUp {
     /// Unique over the whole system, without regard to case.
     #[schema(format = "email", max_length = 254)]
-    pub(super) email: String,
+    pub(in crate::api) email: String,
     /// With a lower-case letter, an upper-case letter, a digit and a special character.
     #[schema(format = "password", min_length = 8, max_length = 128)]
-    pub(super) password: String,
+    pub(in crate::api) password: String,
     /// The person's name.
     #[schema(min_length = 1, max_length = 100)]
-    pub(super) name: String,
+    pub(in crate::api) name: String,
     /// The new organization's name; not needed with an invitation.
     #[schema(min_length = 2, max_length = 100)]
-    pub(super) organization_name: Option<String>,
+    pub(in crate::api) organization_name: Option<String>,
     /// An invitation to an organization.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(super) invite_token: Option<String>,
@@ -94,10 +94,10 @@ impl FromMembers for LogIn {
 
 /// How a new key is called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-pub(super) struct KeyName {
+pub(in crate::api) struct KeyName {
     /// `Unnamed Key` if absent or blank.
     #[schema(max_length = 100, required = false, default = "Unnamed Key")]
-    pub(super) name: String,
+    pub(in crate::api) name: String,
 }
 
 impl FromMembers for KeyName {
@@ -323,7 +323,7 @@ pub(super) struct KeyCreated {
 /// What is known of a new key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NewKeyView {
+pub(in crate::api) struct NewKeyView {
     #[schema(pattern = "^[0-9a-f]{24}$")]
     id: String,
     name: String,
@@ -341,7 +341,7 @@ pub(super) struct ApiKeys {
 /// What is known of a key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct KeyView {
+pub(in crate::api) struct KeyView {
     #[serde(flatten)]
     key: NewKeyView,
     /// At most a minute stale.
@@ -365,7 +365,7 @@ fn is_blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-fn strong_password(value: &Value) -> Result<String, Failure> {
+pub(in crate::api) fn strong_password(value: &Value) -> Result<String, Failure> {
     let weak = |message: String| Failure::bad_request("Weak password", message);
     let text = value.as_str().ok_or_else(|| weak("The password must be a text".to_owned()))?;
     let broken = password::broken_rules(text);

@@ -64,10 +64,7 @@ pub(super) async fn create_invitation(
             return Err(user_limit(&app, caller.org, CREATE_FAILED).await);
         }
         Err(StoreError::Conflict(Conflict::Member)) => return Err(member_already()),
-        Err(StoreError::Conflict(Conflict::Invited)) => {
-            let message = "An invitation to this address is waiting; withdraw it to send another one";
-            return Err(Failure::new(Kind::Conflict, "Invitation already sent", message));
-        }
+        Err(StoreError::Conflict(Conflict::Invited)) => return Err(invited_already()),
         Err(error) => return Err(failed(CREATE_FAILED)(error)),
     }
     let email_sent = is_written && app.mail.was_sent(caller.org, &letter_key).await;
@@ -121,8 +118,7 @@ pub(super) async fn revoke_invitation(
     let audit = Actor::of(&caller, ip, now_ms).did("invitation.revoked", ("invitation", id), &details);
     let revoked = app.store.revoke_invitation(caller.org, id, now_ms, audit).await;
     if !revoked.map_err(failed(REVOKE_FAILED))? {
-        let message = "There is no invitation with this id that could be withdrawn";
-        return Err(Failure::not_found("Invitation not found", message));
+        return Err(no_such_invitation());
     }
     Ok(ok(Message { message: "Invitation withdrawn" }))
 }
@@ -133,7 +129,16 @@ pub(super) async fn name_of(app: &App, org: OrgId, user: UserId) -> StoreResult<
     Ok(found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name))
 }
 
-pub(super) fn member_already() -> Failure {
+pub(in crate::api) fn no_such_invitation() -> Failure {
+    Failure::not_found("Invitation not found", "There is no such invitation that could be withdrawn")
+}
+
+pub(in crate::api) fn invited_already() -> Failure {
+    let message = "An invitation to this address is waiting; withdraw it to send another one";
+    Failure::new(Kind::Conflict, "Invitation already sent", message)
+}
+
+pub(in crate::api) fn member_already() -> Failure {
     let message = "There is a member of this organization with this e-mail address";
     Failure::new(Kind::Conflict, "User already in organization", message)
 }

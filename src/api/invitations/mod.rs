@@ -8,7 +8,9 @@ mod redeem;
 use http::StatusCode;
 
 use self::handlers::{create_invitation, list_invitations, revoke_invitation};
-use self::model::{Acceptance, Accepted, InvitationCreated, InvitationList, NewInvitation, ValidInvitation};
+pub(super) use self::handlers::{invited_already, member_already, no_such_invitation};
+use self::model::{Acceptance, Accepted, InvitationCreated, InvitationList, ValidInvitation};
+pub(super) use self::model::{ActionType, InvitationView, NewInvitation, NewInvitationView};
 use self::redeem::{accept_invitation, validate_invitation};
 use super::route::{Route, delete, get, post};
 use crate::domain::role::Role;

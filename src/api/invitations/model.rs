@@ -16,12 +16,12 @@ use crate::outbound::mail::InvitationAction;
 
 /// Who is to be invited as what; the address is in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-pub(super) struct NewInvitation {
+pub(in crate::api) struct NewInvitation {
     /// Without regard to case.
     #[schema(format = "email", max_length = 254)]
-    pub(super) email: String,
+    pub(in crate::api) email: String,
     /// The role in the organization.
-    pub(super) role: Role,
+    pub(in crate::api) role: Role,
 }
 
 impl FromMembers for NewInvitation {
@@ -78,7 +78,7 @@ pub(super) fn well_formed(text: &str) -> Result<InvitationToken, Failure> {
 /// What somebody who is invited has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ActionType {
+pub(in crate::api) enum ActionType {
     /// Sign up: there is no account with the address.
     Signup,
     /// Sign in and join.
@@ -86,7 +86,7 @@ pub(super) enum ActionType {
 }
 
 impl ActionType {
-    pub(super) const fn of(user_exists: bool) -> Self {
+    pub(in crate::api) const fn of(user_exists: bool) -> Self {
         if user_exists { Self::Join } else { Self::Signup }
     }
 }
@@ -110,21 +110,21 @@ pub(super) struct InvitationCreated {
 /// What is told of a new invitation.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NewInvitationView {
+pub(in crate::api) struct NewInvitationView {
     #[schema(pattern = "^[0-9a-f]{24}$")]
-    pub(super) id: String,
-    pub(super) email: String,
-    pub(super) role: Role,
-    pub(super) expires_at: IsoMs,
+    pub(in crate::api) id: String,
+    pub(in crate::api) email: String,
+    pub(in crate::api) role: Role,
+    pub(in crate::api) expires_at: IsoMs,
     /// Whether there is an account with this address anywhere.
-    pub(super) user_exists: bool,
-    pub(super) action_type: ActionType,
+    pub(in crate::api) user_exists: bool,
+    pub(in crate::api) action_type: ActionType,
     /// Whether a mail server has taken the letter over.
-    pub(super) email_sent: bool,
+    pub(in crate::api) email_sent: bool,
     /// Where the invitation can be accepted; only without a mail transport. It is the credential: pass it on with care.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
-    pub(super) invite_url: Option<String>,
+    pub(in crate::api) invite_url: Option<String>,
 }
 
 /// The invitations that can be accepted.
@@ -136,7 +136,7 @@ pub(super) struct InvitationList {
 /// An invitation as it is shown.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InvitationView {
+pub(in crate::api) struct InvitationView {
     #[schema(pattern = "^[0-9a-f]{24}$")]
     id: String,
     email: String,
@@ -150,7 +150,7 @@ pub(super) struct InvitationView {
 }
 
 impl InvitationView {
-    pub(super) fn new(invitation: Invitation, invited_by_name: String, now_ms: i64) -> Self {
+    pub(in crate::api) fn new(invitation: Invitation, invited_by_name: String, now_ms: i64) -> Self {
         Self {
             id: invitation.id.to_string(),
             status: invitation.status(now_ms),

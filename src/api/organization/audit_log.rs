@@ -9,10 +9,11 @@ use crate::api::App;
 use crate::api::extract::Admin;
 use crate::api::reply::{Reply, failed, ok};
 use crate::domain::account::AuditEntry;
+use crate::domain::id::OrgId;
 use crate::domain::time::IsoMs;
 use crate::http::envelope::Data;
-use crate::http::{Failure, Kind, Paging, Query};
-use crate::store::contract::AuditFilter;
+use crate::http::{Failure, Kind, Page, Paging, Query};
+use crate::store::contract::{AuditFilter, Organizations};
 
 pub(super) const INVALID_USER: &str = "Invalid user ID format";
 pub(super) const INVALID_DATE: &str = "Invalid date";
@@ -23,7 +24,7 @@ const PAGING: Paging = Paging { default: 50, max: 100 };
 
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
-pub(super) struct AuditLog {
+pub(in crate::api) struct AuditLog {
     logs: Vec<AuditView>,
     /// How many match in all.
     total: u64,
@@ -77,18 +78,47 @@ pub(super) async fn list_audit_logs(
     Admin(caller): Admin,
     RawQuery(query): RawQuery,
 ) -> Reply<Data<AuditLog>> {
-    const FAILED: &str = "Internal Server Error";
-    let query = Query::parse(query.as_deref());
-    let (page, filter) = (query.page(PAGING), filter(&query)?);
+    let query = Wanted::read(query.as_deref())?;
     if !app.settings.plan.features().audit_logs {
         let message = "The organization's plan does not include the audit log";
         return Err(Failure::new(Kind::Forbidden, NOT_AVAILABLE, message));
     }
-    let found = app.store.audit_log(caller.org, &filter, page.limit, page.offset).await;
-    let (entries, total) = found.map_err(failed(FAILED))?;
-    let logs = entries.into_iter().map(AuditView::try_from).collect::<Result<_, _>>();
-    let logs = logs.map_err(|error| Failure::internal(FAILED, error))?;
-    Ok(ok(Data { data: AuditLog { logs, total, limit: page.limit, offset: page.offset } }))
+    Ok(ok(Data { data: query.page_of(&*app.store, caller.org).await? }))
+}
+
+/// A page of the log that is wanted.
+pub(in crate::api) struct Wanted {
+    page: Page,
+    filter: AuditFilter,
+}
+
+impl Wanted {
+    /// What the query of a request asks for.
+    ///
+    /// # Errors
+    /// 400 for an id that is none, and a time that is none.
+    pub(in crate::api) fn read(query: Option<&str>) -> Result<Self, Failure> {
+        let query = Query::parse(query);
+        Ok(Self { page: query.page(PAGING), filter: filter(&query)? })
+    }
+
+    /// That page of the organization's log.
+    ///
+    /// # Errors
+    /// If the store fails, or holds what is no entry.
+    pub(in crate::api) async fn page_of(
+        &self,
+        store: &(impl Organizations + ?Sized),
+        org: OrgId,
+    ) -> Result<AuditLog, Failure> {
+        const FAILED: &str = "Internal Server Error";
+        let Page { limit, offset } = self.page;
+        let found = store.audit_log(org, &self.filter, limit, offset).await;
+        let (entries, total) = found.map_err(failed(FAILED))?;
+        let logs = entries.into_iter().map(AuditView::try_from).collect::<Result<_, _>>();
+        let logs = logs.map_err(|error| Failure::internal(FAILED, error))?;
+        Ok(AuditLog { logs, total, limit, offset })
+    }
 }
 
 fn filter(query: &Query<'_>) -> Result<AuditFilter, Failure> {

@@ -9,6 +9,7 @@ mod usage;
 
 use http::StatusCode;
 
+pub(super) use self::audit_log::Wanted;
 use self::audit_log::{AuditLog, list_audit_logs};
 pub(super) use self::handlers::not_found;
 use self::handlers::{show_organization, update_features, update_organization};

@@ -11,10 +11,11 @@ use crate::api::extract::{Client, Developer, Segment, Valid, Viewer};
 use crate::api::quota::plan_limit;
 use crate::api::reply::{Reply, created, failed, ok};
 use crate::domain::id::ProjectId;
+use crate::domain::plan::Plan;
 use crate::domain::project::Project;
 use crate::domain::slug::project_slug;
 use crate::http::{Failure, Kind};
-use crate::store::contract::{Conflict, StoreError};
+use crate::store::contract::{self, Conflict, Organizations, StoreError};
 
 pub(super) const NAME_REQUIRED: &str = "Project name is required";
 pub(super) const NAME_TOO_LONG: &str = "Project name must be 100 characters or less";
@@ -32,28 +33,42 @@ pub(super) async fn create_project(
     Client(ip): Client,
     Valid(NewProject { name }): Valid<NewProject>,
 ) -> Reply<OneProject> {
-    let now_ms = app.now_ms();
+    let actor = Actor::of(&caller, ip, app.now_ms());
+    let project = make_project(&*app.store, &actor, name, app.settings.plan).await?;
+    Ok(created(OneProject { project: project.into() }))
+}
+
+/// Stores a new project in the organization of `actor`.
+///
+/// # Errors
+/// 409 if there is one of a similar name, 429 if there are as many as the plan allows.
+pub(in crate::api) async fn make_project(
+    store: &(impl contract::Projects + Organizations + ?Sized),
+    actor: &Actor,
+    name: String,
+    plan: Plan,
+) -> Result<Project, Failure> {
     let project = Project {
-        id: ProjectId::generate(now_ms),
-        org: caller.org,
+        id: ProjectId::generate(actor.now_ms),
+        org: actor.org,
         slug: project_slug(&name, rand::random()),
         name,
         auto_quarantine: false,
-        created_ms: now_ms,
-        updated_ms: now_ms,
+        created_ms: actor.now_ms,
+        updated_ms: actor.now_ms,
     };
     let details = json!({ "name": project.name, "slug": project.slug });
-    let audit = Actor::of(&caller, ip, now_ms).did("project.created", ("project", project.id), &details);
-    let limit = app.settings.plan.limits().max_projects;
-    match app.store.create_project(project.clone(), limit, audit).await {
-        Ok(()) => Ok(created(OneProject { project: project.into() })),
+    let audit = actor.did("project.created", ("project", project.id), &details);
+    let limit = plan.limits().max_projects;
+    match store.create_project(project.clone(), limit, audit).await {
+        Ok(()) => Ok(project),
         Err(StoreError::Conflict(Conflict::ProjectSlug)) => Err(Failure::new(
             Kind::Conflict,
             NAME_TAKEN,
             "Choose a name that differs in more than case or blanks",
         )),
         Err(StoreError::Conflict(Conflict::ProjectLimit)) => {
-            let used = app.store.project_count(caller.org).await.map_err(failed(CREATE_FAILED))?;
+            let used = store.project_count(actor.org).await.map_err(failed(CREATE_FAILED))?;
             let failure = plan_limit("Project limit exceeded", "projects", used, limit);
             Err(failure.with("limit", limit).with("current", used))
         }

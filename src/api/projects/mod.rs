@@ -7,8 +7,10 @@ mod variables;
 
 use http::StatusCode;
 
+pub(super) use self::handlers::make_project;
 use self::handlers::{create_project, list_projects, show_project};
-use self::model::{NewProject, OneProject, Projects};
+pub(super) use self::model::{NewProject, ProjectView};
+use self::model::{OneProject, Projects};
 use self::settings::{
     DefaultSettings, SettingsChange, ShownSettings, save_project_settings, show_default_settings,
     show_project_settings,

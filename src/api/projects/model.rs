@@ -14,10 +14,10 @@ const NAME_CHARS_MAX: usize = 100;
 
 /// A project to be.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-pub(super) struct NewProject {
+pub(in crate::api) struct NewProject {
     /// Trimmed.
     #[schema(min_length = 1, max_length = 100)]
-    pub(super) name: String,
+    pub(in crate::api) name: String,
 }
 
 impl FromMembers for NewProject {
@@ -50,7 +50,7 @@ pub(super) struct OneProject {
 /// A project as it is shown.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ProjectView {
+pub(in crate::api) struct ProjectView {
     #[schema(pattern = "^[0-9a-f]{24}$")]
     id: String,
     name: String,

@@ -91,25 +91,29 @@ fn changed(user: User) -> ChangedUser {
     ChangedUser { message: format!("Role is now {}", user.role), user: user.into() }
 }
 
-fn user_id(text: &str) -> Result<UserId, Failure> {
+pub(super) fn user_id(text: &str) -> Result<UserId, Failure> {
     text.parse().map_err(|_malformed| {
         Failure::bad_request("Invalid user ID format", "A user's id is 24 lower-case hex characters")
     })
 }
 
-async fn member(app: &App, org: OrgId, id: UserId, error: &'static str) -> Result<User, Failure> {
+pub(super) async fn member(app: &App, org: OrgId, id: UserId, error: &'static str) -> Result<User, Failure> {
     app.store.member(org, id).await.map_err(failed(error))?.ok_or_else(no_such_user)
 }
 
-fn no_such_user() -> Failure {
+pub(in crate::api) fn no_such_user() -> Failure {
     Failure::not_found("User not found", "The organization has no member with this id")
 }
 
-fn forbidden(error: &'static str, message: &'static str) -> Failure {
+pub(super) fn forbidden(error: &'static str, message: &'static str) -> Failure {
     Failure::new(Kind::Forbidden, error, message)
 }
 
-fn last_admin_or(cause: StoreError, last_admin: &'static str, error: &'static str) -> Failure {
+pub(in crate::api) fn last_admin_or(
+    cause: StoreError,
+    last_admin: &'static str,
+    error: &'static str,
+) -> Failure {
     match cause {
         StoreError::Conflict(Conflict::LastAdmin) => {
             forbidden(last_admin, "An organization keeps at least one active administrator")

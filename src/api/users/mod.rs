@@ -2,11 +2,16 @@
 
 mod handlers;
 mod model;
+mod status;
 
 use http::StatusCode;
 
 use self::handlers::{change_user_role, list_users, remove_user, show_user};
-use self::model::{ChangedUser, NewRole, OneUser, RemovedUser, Users};
+pub(super) use self::handlers::{last_admin_or, no_such_user};
+use self::model::{ChangedUser, NewRole, NewStatus, OneUser, RemovedUser, UserWithStatus, Users};
+pub(super) use self::model::{Member, MemberInFull};
+pub(super) use self::status::LAST_ADMIN;
+use self::status::change_user_status;
 use super::route::{Route, delete, get, patch};
 use crate::domain::role::Role;
 use crate::http::{Callers, Tier};
@@ -41,6 +46,19 @@ pub(super) fn endpoints() -> Vec<Route> { vec![
             (StatusCode::FORBIDDEN, "Cannot remove last admin"),
             (StatusCode::NOT_FOUND, "User not found"),
             (StatusCode::INTERNAL_SERVER_ERROR, "Failed to update role"),
+        ])),
+    patch("/api/users/{id}/status", ADMIN, Tier::Strict, change_user_status).with(|row| row
+        .about("Suspends another member, whose open connections end, or lets one in again")
+        .takes::<NewStatus>()
+        .gives::<UserWithStatus>(StatusCode::OK)
+        .fails([
+            (StatusCode::BAD_REQUEST, "Missing required field"),
+            (StatusCode::BAD_REQUEST, "Invalid status"),
+            (StatusCode::BAD_REQUEST, "Invalid user ID format"),
+            (StatusCode::FORBIDDEN, "Cannot change own status"),
+            (StatusCode::FORBIDDEN, "Cannot suspend last admin"),
+            (StatusCode::NOT_FOUND, "User not found"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Failed to update status"),
         ])),
     delete("/api/users/{id}", ADMIN, Tier::Strict, remove_user).with(|row| row
         .about("Removes another member's account, with its tokens, API keys and open connections")

@@ -32,6 +32,47 @@ impl FromMembers for NewRole {
     }
 }
 
+/// What an administrator decides about a member's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WantedStatus {
+    Active,
+    Suspended,
+}
+
+impl From<WantedStatus> for AccountStatus {
+    fn from(status: WantedStatus) -> Self {
+        match status {
+            WantedStatus::Active => Self::Active,
+            WantedStatus::Suspended => Self::Suspended,
+        }
+    }
+}
+
+/// Whether a member is to be suspended or let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+pub(super) struct NewStatus {
+    pub(super) status: WantedStatus,
+}
+
+impl FromMembers for NewStatus {
+    fn from_members(members: Members) -> Result<Self, Failure> {
+        let status = members.get("status").ok_or_else(Self::absent)?;
+        let status = match status.as_str() {
+            Some("active") => WantedStatus::Active,
+            Some("suspended") => WantedStatus::Suspended,
+            _ => {
+                return Err(Failure::bad_request("Invalid status", "The status must be active or suspended"));
+            }
+        };
+        Ok(Self { status })
+    }
+
+    fn absent() -> Failure {
+        Failure::bad_request("Missing required field", "The field status is needed")
+    }
+}
+
 /// The organization's members.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Users {
@@ -51,6 +92,13 @@ pub(super) struct ChangedUser {
     pub(super) user: Person,
 }
 
+/// A member who was suspended or let in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserWithStatus {
+    pub(super) message: &'static str,
+    pub(super) user: MemberInFull,
+}
+
 /// What is told of a member who was removed.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RemovedUser {
@@ -60,7 +108,7 @@ pub(super) struct RemovedUser {
 /// A member as it is listed.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Member {
+pub(in crate::api) struct Member {
     #[serde(flatten)]
     person: Person,
     status: AccountStatus,
@@ -71,7 +119,7 @@ pub(super) struct Member {
 /// A member with all that is shown.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct MemberInFull {
+pub(in crate::api) struct MemberInFull {
     #[serde(flatten)]
     member: Member,
     updated_at: IsoMs,

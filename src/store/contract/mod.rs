@@ -111,6 +111,11 @@ pub trait Credentials: Accounts + Invitations + Tokens {}
 
 impl<T: Accounts + Invitations + Tokens> Credentials for T {}
 
+/// Organizations and people with what belongs to them: what an operator works on while no server runs.
+pub trait Records: Credentials + Organizations + People + PasswordResets + Projects {}
+
+impl<T: Credentials + Organizations + People + PasswordResets + Projects> Records for T {}
+
 /// Everything a store does, plus what the process needs of it.
 #[async_trait::async_trait]
 pub trait Store:

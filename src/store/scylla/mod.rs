@@ -18,6 +18,8 @@ mod store;
 mod tls;
 mod transfer;
 
+use std::sync::Arc;
+
 pub use claims::LeaseSettings;
 pub use cold::{Cold, copied_kinds};
 pub use connect::{ConnectError, Cql, is_keyspace_name};
@@ -25,3 +27,14 @@ pub use settings::{Password, ScyllaSettings};
 pub use store::ScyllaStore;
 pub(in crate::store) use transfer::ScyllaTransfer;
 pub use transfer::copied_tables;
+
+use crate::store::contract::StoreResult;
+
+/// How many servers are at work on the keyspace. Takes [`LeaseSettings::dead_after`] if one has died without saying so.
+///
+/// # Errors
+/// `Unavailable` if the cluster does not answer.
+pub async fn servers_at_work(cql: Arc<Cql>) -> StoreResult<usize> {
+    let runs::RunSettings { lease, uptime } = runs::RunSettings::default();
+    Ok(claims::Nodes::prepare(cql, lease, uptime).await?.living().await?.len())
+}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::lease::LeaseSettings;
@@ -129,6 +130,20 @@ impl Nodes {
                 tokio::time::sleep(self.settings.heartbeat / 2).await;
             }
         }
+    }
+
+    /// The nodes that are alive. Takes `dead_after` if one has died without saying so.
+    pub(in crate::store::scylla) async fn living(&self) -> StoreResult<Vec<Uuid>> {
+        let all = self
+            .cql
+            .prepare(Spec { text: "SELECT incarnation, is_fenced FROM node", purpose: Purpose::Read });
+        let rows: Vec<(Uuid, Option<bool>)> = self.cql.first_rows(&all.await?, (), usize::MAX).await?;
+        let unfenced = rows.into_iter().filter(|(_, is_fenced)| *is_fenced == Some(false));
+        let judged = unfenced.map(|(incarnation, _)| async move {
+            Ok::<_, StoreError>((incarnation, self.is_dead(incarnation).await?))
+        });
+        let judged = try_join_all(judged).await?.into_iter();
+        Ok(judged.filter(|(_, is_dead)| !is_dead).map(|(incarnation, _)| incarnation).collect())
     }
 
     /// What an owner's claim that may not be taken over is answered.
