@@ -122,6 +122,12 @@ impl Invitation {
         }
     }
 
+    /// Names the letter that brings it.
+    #[must_use]
+    pub fn letter_key(&self) -> String {
+        format!("invitation/{}", self.id)
+    }
+
     /// What can be done with it at `now_ms`.
     #[must_use]
     pub const fn status(&self, now_ms: UnixMs) -> InvitationStatus {

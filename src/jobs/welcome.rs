@@ -17,14 +17,4 @@ impl Mail {
         let expires_ms = user.created_ms.saturating_add(lifetime_ms);
         self.write(user.org, key, &user.email, &content, expires_ms)
     }
-
-    /// Has the letter sent that greets `user`, whose account is stored already, once per account. Nobody waits for it: a
-    /// greeting that is lost with a process or a store that fails is only logged.
-    pub async fn greet(&self, user: &User, organization: &str) {
-        let Some(letter) = self.welcome(user, organization) else { return };
-        match self.outbox().post_letter(letter).await {
-            Ok(_) => self.wake(),
-            Err(error) => tracing::warn!(org.id = %user.org, %error, "a new account is not greeted"),
-        }
-    }
 }

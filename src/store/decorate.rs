@@ -69,7 +69,7 @@ macro_rules! decorate_store {
                 invitations(org: OrgId, now_ms: UnixMs) -> Vec<Invitation>;
                 invitation(token: &TokenHash) -> Option<Invitation>;
                 revoke_invitation(org: OrgId, invitation: InvitationId, now_ms: UnixMs, audit: AuditEntry) -> bool;
-                sign_up_invited(token: &TokenHash, user: User, now_ms: UnixMs, max_members: u64, audit: Vec<AuditEntry>) -> ();
+                sign_up_invited(token: &TokenHash, user: User, now_ms: UnixMs, max_members: u64, audit: Vec<AuditEntry>, letter: Option<Letter>) -> ();
                 accept_invitation(acceptance: Acceptance) -> Option<User>;
             }
             $crate::decorate_store! { @trait $decorator Tokens {}

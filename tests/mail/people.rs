@@ -4,8 +4,13 @@ use runstream::domain::id::OrgId;
 use serde_json::{Value, json};
 
 use super::server::MailServer;
-use super::{SENT, address, failed, site_for, until_state};
+use super::{GIVEN_UP, SENT, address, failed, site_for, until_state};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, PASSWORD, Person, Site};
+
+on_each_store_beneath! {
+    an_invitation_that_is_withdrawn_before_its_letter_is_sent_is_not_mailed,
+}
 
 async fn invite(site: &Site, admin: &Person, email: &str) -> Value {
     let body = json!({ "email": email, "role": "developer" });
@@ -14,7 +19,7 @@ async fn invite(site: &Site, admin: &Person, email: &str) -> Value {
 }
 
 /// The token of the link to this page in a mail.
-fn token_of<'m>(mail: &'m Value, page: &str) -> &'m str {
+pub(super) fn token_of<'m>(mail: &'m Value, page: &str) -> &'m str {
     let before = format!("https://runs.pinewood.test/{page}?token=");
     let mut lines = mail["text"].as_str().unwrap().lines();
     lines.find_map(|line| line.strip_prefix(&before)).unwrap_or_else(|| panic!("{mail}"))
@@ -96,4 +101,32 @@ async fn an_invitation_stays_valid_when_its_letter_is_not_sent() {
     until_state(&site, org, &key, SENT).await;
     let token = token_of(&mail, "signup");
     assert_eq!(sign_up(&site, "ivo@pinewood.test", token).await.status, 201);
+}
+
+async fn an_invitation_that_is_withdrawn_before_its_letter_is_sent_is_not_mailed(beneath: &Beneath) {
+    let mut server = MailServer::start().await;
+    let mail = server.settings();
+    let site = Site::start_with(|settings| {
+        beneath.choose(settings);
+        settings.mail = mail;
+    })
+    .await;
+    let rosa = site.sign_up("rosa").await;
+    server.mail(1).await;
+    server.answer("busy").await;
+    let made = invite(&site, &rosa, "ivo@pinewood.test").await;
+    let id = made["id"].as_str().unwrap();
+    let (org, key) = (org_of(&site, &rosa).await, format!("invitation/{id}"));
+    until_state(&site, org, &key, failed(1)).await;
+    let revoked = site.delete(&format!("/api/invitations/{id}")).token(&rosa.token).send().await;
+    revoked.expect(200);
+    until_state(&site, org, &key, GIVEN_UP).await;
+    server.answer("take").await;
+    site.advance(61);
+    // The next one comes, this one does not.
+    invite(&site, &rosa, "ada@pinewood.test").await;
+    let mail = server.mail(2).await;
+    assert_eq!(mail["envelope"][1], "ada@pinewood.test");
+    let depth = site.store().outbox_depth().await.unwrap();
+    assert_eq!((depth.letters, server.count("mail")), (0, 2));
 }

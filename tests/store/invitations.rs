@@ -4,7 +4,7 @@ use runstream::clock::UnixMs;
 use runstream::domain::account::{AuditEntry, Organization, User};
 use runstream::domain::id::{InvitationId, OrgId, UserId};
 use runstream::domain::invitation::{Invitation, InvitationToken};
-use runstream::domain::mail::LetterState;
+use runstream::domain::mail::{LetterEnd, LetterState};
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::limits::OUTBOX_ORG_LETTERS_MAX;
 use runstream::store::contract::{Acceptance, Conflict, StoreError, StoreResult};
@@ -16,6 +16,8 @@ use super::{
 on_each_cold_store! {
     an_invitation_is_stored_and_told_newest_first,
     a_letter_is_stored_with_its_invitation_or_not_at_all,
+    the_letter_of_a_revoked_invitation_is_given_up,
+    a_letter_is_stored_with_the_account_it_greets_or_not_at_all,
     who_is_invited_or_a_member_is_not_invited_again,
     an_invitation_that_has_expired_makes_way,
     a_full_organization_invites_nobody,
@@ -76,7 +78,7 @@ async fn sign_up(
 ) -> StoreResult<()> {
     let user = User { role: Role::Viewer, ..sample::user(invitation.org, email) };
     let audit = entries(invitation.org);
-    store.sign_up_invited(&invitation.token, user, NOW_MS, max_members, audit).await
+    store.sign_up_invited(&invitation.token, user, NOW_MS, max_members, audit, None).await
 }
 
 pub(crate) fn acceptance(invitation: &Invitation, user: &User, max_members: u64) -> Acceptance {
@@ -152,7 +154,7 @@ async fn a_letter_is_stored_with_its_invitation_or_not_at_all(store: &dyn ColdSt
     let (org, rosa) = sample::member(store, "pinewood").await;
     let invite = async |email: &str| {
         let one = invitation((org.id, rosa.id), email, NOW_MS);
-        let key = format!("invitation/{}", one.id);
+        let key = one.letter_key();
         let (letter, audit) = (outbox::letter(org.id, &key), sample::audit(org.id, "invitation.created"));
         let stored = store.invite(one, MANY, Some(letter), audit).await;
         (stored, store.letter_state(org.id, &key).await.unwrap())
@@ -171,6 +173,51 @@ async fn a_letter_is_stored_with_its_invitation_or_not_at_all(store: &dyn ColdSt
     }
     assert_eq!(invite("ada@x.test").await, (Ok(()), None));
     assert_eq!(pending(store, org.id).await.len(), 2);
+}
+
+async fn the_letter_of_a_revoked_invitation_is_given_up(store: &dyn ColdStore) {
+    let (org, rosa) = sample::member(store, "pinewood").await;
+    let mut invited = Vec::new();
+    for email in ["ivo@x.test", "ada@x.test"] {
+        let one = invitation((org.id, rosa.id), email, NOW_MS);
+        let letter = outbox::letter(org.id, &one.letter_key());
+        let audit = sample::audit(org.id, "invitation.created");
+        store.invite(one.clone(), MANY, Some(letter), audit).await.unwrap();
+        invited.push(one);
+    }
+    let revoke = async |one: &Invitation| {
+        store.revoke_invitation(org.id, one.id, NOW_MS, sample::audit(org.id, "invitation.revoked")).await
+    };
+    let state = async |one: &Invitation| store.letter_state(org.id, &one.letter_key()).await.unwrap();
+    let given_up = Some(LetterState::Ended(LetterEnd::GivenUp));
+    assert_eq!(revoke(&invited[0]).await, Ok(true));
+    assert_eq!(state(&invited[0]).await, given_up);
+    let taken = store.take_letters(NOW_MS, 60_000, 9).await.unwrap();
+    assert_eq!(
+        taken.iter().map(|taken| taken.letter.key.clone()).collect::<Vec<_>>(),
+        [invited[1].letter_key()]
+    );
+    // Who is just sending it comes too late to say that it failed.
+    assert_eq!(revoke(&invited[1]).await, Ok(true));
+    assert_eq!(store.postpone_letter(&taken[0], NOW_MS).await, Ok(false));
+    assert_eq!(state(&invited[1]).await, given_up);
+    assert_eq!(store.outbox_depth().await.unwrap().letters, 0);
+}
+
+async fn a_letter_is_stored_with_the_account_it_greets_or_not_at_all(store: &dyn ColdStore) {
+    let (org, rosa) = sample::member(store, "pinewood").await;
+    let invited = invite(store, &rosa, "ivo@x.test").await;
+    let sign_up = async |email: &str, key: &str| {
+        let user = User { role: Role::Viewer, ..sample::user(org.id, email) };
+        let letter = Some(outbox::letter(org.id, key));
+        let done = store.sign_up_invited(&invited.token, user, NOW_MS, MANY, entries(org.id), letter).await;
+        (done, store.letter_state(org.id, key).await.unwrap())
+    };
+    assert_eq!(sign_up(&rosa.email, "one").await, (refused(Conflict::Email), None));
+    assert_eq!(sign_up("other@x.test", "two").await, (refused(Conflict::Invitation), None));
+    let waiting = Some(LetterState::Waiting { failures: 0 });
+    assert_eq!(sign_up("ivo@x.test", "three").await, (Ok(()), waiting));
+    assert_eq!(store.take_letters(NOW_MS, 60_000, 9).await.unwrap().len(), 1);
 }
 
 async fn who_is_invited_or_a_member_is_not_invited_again(store: &dyn ColdStore) {
@@ -251,7 +298,7 @@ async fn signing_up_by_an_invitation_makes_a_member(store: &dyn ColdStore) {
     let invited = invite(store, &rosa, "ivo@x.test").await;
     let user = User { role: Role::Admin, ..sample::user(OrgId::generate(1), "ivo@x.test") };
     let audit = entries(org.id);
-    store.sign_up_invited(&invited.token, user.clone(), NOW_MS, 2, audit).await.unwrap();
+    store.sign_up_invited(&invited.token, user.clone(), NOW_MS, 2, audit, None).await.unwrap();
     let expected = User { org: org.id, role: Role::Developer, ..user };
     assert_eq!(store.user_by_email("ivo@x.test").await, Ok(Some(expected.clone())), "as the invitation says");
     assert_eq!(store.user(expected.id).await, Ok(Some(expected.clone())));
@@ -278,7 +325,8 @@ async fn no_other_address_and_no_other_time(store: &dyn ColdStore) {
     assert_eq!(store.user_by_email("eve@x.test").await, Ok(None));
     assert_eq!(accept(store, &invited, &bob).await, refused(Conflict::Invitation));
     let late = sample::user(org.id, "ivo@x.test");
-    let late = store.sign_up_invited(&invited.token, late, NOW_MS + WEEK_MS, MANY, entries(org.id)).await;
+    let late =
+        store.sign_up_invited(&invited.token, late, NOW_MS + WEEK_MS, MANY, entries(org.id), None).await;
     assert_eq!(late, refused(Conflict::Invitation));
     let invited = invite(store, &rosa, &bob.email).await;
     let late = Acceptance { now_ms: NOW_MS + WEEK_MS, ..acceptance(&invited, &bob, MANY) };

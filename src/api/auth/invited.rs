@@ -41,9 +41,10 @@ pub(super) async fn sign_up_invited(app: &App, ip: IpAddr, form: SignUp) -> Repl
         actor.did("invitation.accepted", ("invitation", invitation.id), &accepted),
     ];
     let issued = issue(app, &user, SIGNUP_FAILED)?;
-    match app.store.sign_up_invited(&token, user.clone(), now_ms, max_members, audit).await {
+    let letter = app.mail.welcome(&user, &organization.name);
+    match app.store.sign_up_invited(&token, user.clone(), now_ms, max_members, audit, letter).await {
         Ok(()) => {
-            app.mail.greet(&user, &organization.name).await;
+            app.mail.wake();
             Ok(created(SignedIn::new(issued.token, user, Some(organization.name))).secret())
         }
         Err(StoreError::Conflict(Conflict::Email)) => Err(email_taken()),

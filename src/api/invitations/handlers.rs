@@ -46,7 +46,7 @@ pub(super) async fn create_invitation(
     let known = app.store.user_by_email(&invitation.email).await.map_err(failed(CREATE_FAILED))?;
     let action_type = ActionType::of(known.is_some());
     let inviter = name_of(&app, caller.org, caller.user).await.map_err(failed(CREATE_FAILED))?;
-    let letter_key = format!("invitation/{}", invitation.id);
+    let letter_key = invitation.letter_key();
     let content = Content::Invitation {
         organization: organization.name,
         inviter,

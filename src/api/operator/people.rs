@@ -65,7 +65,7 @@ impl Operator {
         ];
         let max = members_of(self.parts.plan);
         let joined =
-            self.store().sign_up_invited(&token.hash(), user.clone(), actor.now_ms, max, audit).await;
+            self.store().sign_up_invited(&token.hash(), user.clone(), actor.now_ms, max, audit, None).await;
         joined.map_err(|error| match error {
             StoreError::Conflict(Conflict::Email) => email_taken(),
             other => failed(FAILED)(other),

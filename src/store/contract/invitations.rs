@@ -54,8 +54,9 @@ pub trait Invitations: Send + Sync {
     /// [`crate::limits::INVITATION_RETENTION`].
     async fn invitation(&self, token: &TokenHash) -> StoreResult<Option<Invitation>>;
 
-    /// Removes an invitation that is pending at `now_ms`, and stores `audit`: its token is no token any more. `false` if
-    /// `org` has none such, and then nothing is stored.
+    /// Removes an invitation that is pending at `now_ms`, and stores `audit`: its token is no token any more, and the letter
+    /// that brings it ([`Invitation::letter_key`]) is given up if it still waits. `false` if `org` has none such, and then
+    /// nothing is stored.
     async fn revoke_invitation(
         &self,
         org: OrgId,
@@ -65,7 +66,8 @@ pub trait Invitations: Send + Sync {
     ) -> StoreResult<bool>;
 
     /// Stores a new account that redeems the invitation with this token: it is in the invitation's organization and has
-    /// its role. The invitation is accepted from then on, and `audit` is stored.
+    /// its role. The invitation is accepted from then on, and `audit` is stored, and so is `letter`, of the same
+    /// organization, for which there need not be room.
     ///
     /// # Errors
     /// `Conflict(Email)` if an account has the address, else `Conflict(Invitation)` if the invitation is not there, not
@@ -78,6 +80,7 @@ pub trait Invitations: Send + Sync {
         now_ms: UnixMs,
         max_members: u64,
         audit: Vec<AuditEntry>,
+        letter: Option<Letter>,
     ) -> StoreResult<()>;
 
     /// Moves an account into the organization that invites it, with the invited role, and stores both entries. The

@@ -203,6 +203,7 @@ impl Invitations for LsmStore {
                 let found = INVITATIONS.get(db, change, &row(org, invitation))?;
                 let Some(found) = found.filter(|found| found.is_pending(now_ms)) else { return Ok(false) };
                 remove(db, change, &found)?;
+                outbox::give_up(db, change, org, &found.letter_key(), now_ms)?;
                 audit::put(db, change, &audit)?;
                 Ok(true)
             })
@@ -216,6 +217,7 @@ impl Invitations for LsmStore {
         now_ms: UnixMs,
         max_members: u64,
         audit: Vec<AuditEntry>,
+        letter: Option<Letter>,
     ) -> StoreResult<()> {
         let token = *token;
         self.db
@@ -231,6 +233,9 @@ impl Invitations for LsmStore {
                 MEMBERS.put(db, change, member_key(user.org, user.id), &())?;
                 MEMBER_COUNTS.add(db, change, org_key(user.org), 1)?;
                 accept(db, change, invitation)?;
+                if let Some(letter) = letter {
+                    outbox::put(db, change, letter)?;
+                }
                 audit.iter().try_for_each(|entry| audit::put(db, change, entry))
             })
             .await

@@ -127,6 +127,20 @@ fn end(
     LETTERS.remove(db, change, key)
 }
 
+/// Ends a letter, if it waits, in the caller's transaction: it is not to be sent any more.
+pub(super) fn give_up(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    org: OrgId,
+    key: &str,
+    now_ms: UnixMs,
+) -> StoreResult<()> {
+    match LETTERS.get(db, change, &letter_key(org, key))? {
+        Some(waiting) => end(db, change, &waiting, LetterEnd::GivenUp, now_ms),
+        None => Ok(()),
+    }
+}
+
 /// Remembers marks, unless the first is remembered.
 fn mark(
     db: &Db,

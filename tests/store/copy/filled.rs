@@ -190,7 +190,7 @@ async fn people(store: &dyn Store, filled: &mut Filled, admin: &User, now_ms: Un
             let user = User { id: UserId::generate(now_ms), ..sample::user(org, &email) };
             let user = User { role: Role::Developer, ..user };
             filled.users.push((user.id, email));
-            store.sign_up_invited(&invitation.token, user, now_ms, 99, vec![audit()]).await.unwrap();
+            store.sign_up_invited(&invitation.token, user, now_ms, 99, vec![audit()], None).await.unwrap();
         }
         // What is kept for hours only is left where it is.
         if whom != "over" {

@@ -436,7 +436,7 @@ async fn inviting_revoking_and_signing_up_by_an_invitation_are_all_or_nothing() 
             let user = sample::user(org.id, &invited.email);
             let audit =
                 vec![sample::audit(org.id, "auth.signup"), sample::audit(org.id, "invitation.accepted")];
-            store.sign_up_invited(&invited.token, user, sample::NOW_MS, 2, audit).await
+            store.sign_up_invited(&invited.token, user, sample::NOW_MS, 2, audit, None).await
         },
         facts,
     )

@@ -316,6 +316,7 @@ impl Invitations for Cold {
             let mut edits =
                 vec![Edit::Remove(INVITATION, place), Edit::Remove(INVITATION_PLACE, id.to_vec())];
             edits.extend(self.no_longer_invited(org, &found).await?);
+            edits.extend(self.giving_up(org, &found.letter_key(), now_ms).await?);
             let committed = turns.commit(edits, Some(&audit)).await?;
             Ok(if committed { Ok(Some(found)) } else { Err(Held::Again) })
         });
@@ -334,6 +335,7 @@ impl Invitations for Cold {
         now_ms: UnixMs,
         max_members: u64,
         audit: Vec<AuditEntry>,
+        letter: Option<Letter>,
     ) -> StoreResult<()> {
         let Some((org, place)) = self.place_of(TOKENS, token).await? else {
             let taken = self.email_is_taken(&user.email).await?;
@@ -356,6 +358,7 @@ impl Invitations for Cold {
             let member = User { org, role: invitation.role, ..user.clone() };
             let mut edits = vec![Edit::Put(USER, id.to_vec(), record::encode(&member)?)];
             edits.extend(self.redeeming(org, &place).await?);
+            edits.extend(self.letter_edits(letter.as_slice()).await?);
             Ok(if turns.commit_with_all(edits, &audit).await? { Ok(()) } else { Err(Held::Again) })
         });
         Ok(())

@@ -72,6 +72,23 @@ impl Cold {
         Ok(if is_full { Posting::Full } else { Posting::Stored })
     }
 
+    /// The edits that end a letter, if it waits, for the batch of the turn that has begun: it is not to be sent any more.
+    pub(super) async fn giving_up(&self, org: OrgId, key: &str, now_ms: UnixMs) -> StoreResult<Vec<Edit>> {
+        match self.value(org, LETTER, key.as_bytes()).await? {
+            Some(_) => self.ending(key, LetterEnd::GivenUp, now_ms),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The edits that end a letter that waits.
+    fn ending(&self, key: &str, end: LetterEnd, now_ms: UnixMs) -> StoreResult<Vec<Edit>> {
+        let until_ms = now_ms.saturating_add(letters::end_kept_ms());
+        let ttl_s = ttl_s(until_ms.saturating_sub(self.cql.clock().now_ms()));
+        let key = key.as_bytes().to_vec();
+        let ended = Edit::PutFor(LETTER_END, key.clone(), record::encode_with(&end, &until_ms)?, ttl_s);
+        Ok(vec![Edit::Remove(LETTER, key), ended])
+    }
+
     pub(super) async fn announce(&self, org: OrgId) -> StoreResult<()> {
         let now_ms = self.cql.clock().now_ms();
         let values = (shard(org), org.as_bytes().as_slice(), now_ms, now_ms.saturating_mul(MICROSECONDS));
@@ -222,18 +239,13 @@ impl Outbox for Cold {
     }
 
     async fn end_letter(&self, taken: &WaitingLetter, end: LetterEnd, now_ms: UnixMs) -> StoreResult<bool> {
-        let (org, key) = (taken.letter.org, taken.letter.key.as_bytes());
-        let until_ms = now_ms.saturating_add(letters::end_kept_ms());
-        let ttl_s = ttl_s(until_ms.saturating_sub(self.cql.clock().now_ms()));
-        let ended = record::encode_with(&end, &until_ms)?;
-        let mut turns = self.turns(org).await;
+        let mut turns = self.turns(taken.letter.org).await;
         loop {
             let Some(waiting) = self.in_turn(&mut turns, taken).await? else { return Ok(false) };
             if end != LetterEnd::Sent && waiting.taken != taken.taken {
                 return Ok(false);
             }
-            let ended = Edit::PutFor(LETTER_END, key.to_vec(), ended.clone(), ttl_s);
-            if turns.commit(vec![Edit::Remove(LETTER, key.to_vec()), ended], None).await? {
+            if turns.commit(self.ending(&taken.letter.key, end, now_ms)?, None).await? {
                 return Ok(true);
             }
         }
