@@ -64,12 +64,6 @@ fn tell(change: &KeyChange) -> ExitCode {
             println!("nothing is sealed with the key {key} any more: take it out of access.sealing_keys");
         }
     }
-    if change.letters > 0 {
-        println!(
-            "{} letters wait to be sent and may need older keys: rotate again when they are sent",
-            change.letters
-        );
-    }
     let others = resealed.keys_in_use.iter().filter(|key| **key != change.current);
     for key in others {
         eprintln!("runstream: some values are still sealed with the key {key}; it is kept");

@@ -51,6 +51,15 @@ impl fmt::Debug for SealedContent {
     }
 }
 
+/// What the places of letters' contents begin with, among the sealed values of an organization.
+pub const LETTER_PLACE: &str = "letter/";
+
+/// Under which name the content of the letter `key` is sealed.
+#[must_use]
+pub fn letter_place(key: &str) -> String {
+    format!("{LETTER_PLACE}{key}")
+}
+
 /// A letter to one person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {

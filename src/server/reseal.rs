@@ -6,9 +6,8 @@ use super::data_folder::DataFolder;
 use super::{Seams, StartError};
 use crate::access::{Secrets, begin_key_change, end_key_change};
 use crate::config::{Settings, StoreKind};
-use crate::domain::mail::OutboxDepth;
-use crate::domain::seal::{KeyId, Sealer};
-use crate::store::contract::{Organizations, Outbox, SealedValues, Store as _, StoreResult};
+use crate::domain::seal::KeyId;
+use crate::store::contract::Store as _;
 use crate::store::lsm::{LsmSettings, LsmStore};
 use crate::store::reseal::{Resealed, reseal_all};
 use crate::store::scylla::schema::SchemaError;
@@ -25,8 +24,6 @@ pub struct KeyChange {
     pub unused: Vec<KeyId>,
     /// How many of them were kept in the data folder and are removed.
     pub removed: usize,
-    /// Letters that wait to be sent, sealed with one of the keys: while there are any, no key is unused.
-    pub letters: u64,
     /// Whether the keys are configured: then the unused ones are for the operator to take out.
     pub is_configured: bool,
 }
@@ -48,13 +45,13 @@ pub async fn change_sealing_key(settings: &Settings, seams: &Seams) -> Result<Ke
         begin_key_change(&settings.data_folder)?;
     }
     let sealer = Secrets::load_or_create(&settings.data_folder, settings.secrets.clone())?.sealer();
-    let (resealed, letters) = match settings.store {
+    let resealed = match settings.store {
         StoreKind::Embedded => {
             let mut lsm = LsmSettings::at(&settings.data_folder);
             lsm.runs.journal.file_bytes = settings.journal_file_bytes;
             lsm.runs.journal.reserve_bytes = settings.reserve_bytes;
             let store = LsmStore::open(lsm, Arc::clone(&seams.fs)).await?;
-            let done = with_letters(&store, &sealer).await;
+            let done = reseal_all(&store, &sealer).await;
             store.shut_down().await?;
             done?
         }
@@ -62,23 +59,12 @@ pub async fn change_sealing_key(settings: &Settings, seams: &Seams) -> Result<Ke
             let connected = Cql::connect(&settings.scylla, Arc::clone(&seams.clock)).await;
             let cql = connected.map_err(SchemaError::from)?;
             cql.check_schema().await?;
-            with_letters(&Cold::open(Arc::new(cql)).await?, &sealer).await?
+            reseal_all(&Cold::open(Arc::new(cql)).await?, &sealer).await?
         }
     };
-    // What a waiting letter says is sealed too, and goes when it is sent: until then every key may be needed.
-    let is_used = |key: KeyId| letters > 0 || resealed.keys_in_use.contains(&key);
+    let is_used = |key: KeyId| resealed.keys_in_use.contains(&key);
     let unused: Vec<_> = sealer.keys().skip(1).filter(|key| !is_used(*key)).collect();
     let removed = if is_configured { 0 } else { end_key_change(&settings.data_folder, is_used)? };
     drop(folder);
-    Ok(KeyChange { current: sealer.current_key(), resealed, unused, removed, letters, is_configured })
-}
-
-/// Seals everything anew; with how many letters wait.
-async fn with_letters(
-    store: &(impl Organizations + SealedValues + Outbox + ?Sized),
-    sealer: &Sealer,
-) -> StoreResult<(Resealed, u64)> {
-    let resealed = reseal_all(store, sealer).await?;
-    let OutboxDepth { letters, .. } = store.outbox_depth().await?;
-    Ok((resealed, letters))
+    Ok(KeyChange { current: sealer.current_key(), resealed, unused, removed, is_configured })
 }

@@ -10,7 +10,8 @@ use runstream::access::{ConfiguredSecrets, Secrets};
 use runstream::domain::seal::Sealer;
 use runstream::domain::variable::Variable;
 use runstream::fs::OsFs;
-use runstream::store::contract::{SealedValues as _, Store as _};
+use runstream::outbound::mail::Content;
+use runstream::store::contract::{Outbox as _, SealedValues as _, Store as _};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use serde_json::json;
 
@@ -94,6 +95,40 @@ async fn a_change_of_keys_seals_everything_anew() {
     let client = Account::client_of(&server.url);
     assert_eq!(client.call(Method::GET, "/health", None).await.unwrap().status, 200);
     server.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_that_wait_are_sealed_anew_too_and_no_old_key_is_kept_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (port, mut arguments) = (format!("mail.port={nobody}"), Vec::new());
+    for setting in [
+        "mail.host=localhost",
+        port.as_str(),
+        "mail.tls=none",
+        "mail.from=runs@pinewood.test",
+        "mail.dashboard_url=https://runs.pinewood.test",
+    ] {
+        arguments.extend(["--set", setting]);
+    }
+    let server = Process::serve(folder.path(), &arguments);
+    Account::sign_up(&server.url).await;
+    server.end();
+    let data = folder.path().join("data");
+    let old = keys(&data);
+    let rotated = run(folder.path(), &["secrets", "rotate", "--data", "data"]);
+    let said = text(&rotated.stdout);
+    assert_eq!(rotated.status.code(), Some(0), "{said}{}", text(&rotated.stderr));
+    assert!(said.contains("1 of 1 values sealed anew") && said.contains("letter: 1"), "{said}");
+    assert!(said.contains("1 older keys removed"), "{said}");
+    let new = keys(&data);
+    assert!(new.len() == 1 && new != old);
+    let store = open(&data).await;
+    let waiting = store.take_letters(i64::MAX / 2, 1_000, 9).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    let content = runstream::outbound::mail::open(&sealer(&data), &waiting[0].letter).unwrap();
+    assert!(matches!(&content, Content::Welcome { name, .. } if name == "Ada"), "{content:?}");
+    store.shut_down().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use runstream::domain::id::{OrgId, UserId, VariableId};
+use runstream::domain::mail::{Letter, LetterEnd, letter_place};
 use runstream::domain::organization::{Author, Patch, SettingsPatch, place};
 use runstream::domain::seal::{OpenError, Sealed, Sealer, SealingKey};
 use runstream::domain::variable::Variable;
+use runstream::outbound::mail::{self, Content};
+use runstream::store::contract::Posting;
 use runstream::store::reseal::reseal_all;
 
 use super::sample::{NOW_MS, audit};
-use super::{ColdStore, on_each_cold_store, sample};
+use super::{ColdStore, on_each_cold_store, outbox, sample};
 
 on_each_cold_store! {
     values_are_told_by_name_a_page_at_a_time,
@@ -17,6 +20,7 @@ on_each_cold_store! {
     the_settings_of_an_organization_are_among_them,
     everything_is_sealed_anew_and_a_second_time_changes_nothing,
     what_cannot_be_opened_is_told_and_its_key_counts_as_used,
+    what_letters_say_is_sealed_anew_while_they_wait,
 }
 
 fn key(letter: u8) -> SealingKey {
@@ -173,6 +177,54 @@ async fn what_cannot_be_opened_is_told_and_its_key_counts_as_used(store: &dyn Co
     assert_eq!((why.len(), done.total()), (2, 1));
     assert_eq!(done.keys_in_use, BTreeSet::from([key(1).id(), key(2).id(), key(3).id()]));
     assert_eq!(read(store, &swapped[1]).await, first, "left as it is");
+}
+
+async fn what_letters_say_is_sealed_anew_while_they_wait(store: &dyn ColdStore) {
+    let before = sealer(1, &[]);
+    let (org, variables) = secrets(store, &before, 1).await;
+    let content = |text: &str| Content::Welcome { name: text.into(), organization: "Pinewood".into() };
+    let mut keys = Vec::new();
+    for number in 0..5 {
+        let key = format!("welcome/{number}");
+        let content = mail::seal(&before, org, &key, &content(&key)).unwrap();
+        let letter = Letter { content, ..outbox::letter(org, &key) };
+        assert_eq!(store.post_letter(letter).await, Ok(Posting::Stored));
+        keys.push(key);
+    }
+    // One that is no sealed value is left as it is.
+    assert_eq!(store.post_letter(outbox::letter(org, "z/plain")).await, Ok(Posting::Stored));
+    // Two are being sent, and one of these has been.
+    let taken = store.take_letters(NOW_MS, 60_000, 2).await.unwrap();
+    assert_eq!(store.end_letter(&taken[0], LetterEnd::Sent, NOW_MS).await, Ok(true));
+    let mut names: Vec<_> =
+        keys.iter().filter(|key| **key != taken[0].letter.key).map(|key| letter_place(key)).collect();
+    names.push(variables[0].secret_name());
+    let (mut told, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = store.sealed_values(org, &after, 2).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after.clone_from(last);
+        assert!(page.len() <= 2);
+        told.extend(page.into_iter().map(|(name, _)| name));
+    }
+    assert_eq!(told, names);
+    let old = store.sealed(org, &names[0]).await.unwrap().unwrap();
+
+    let done = reseal_all(store, &sealer(2, &[1])).await.unwrap();
+    assert_eq!((done.total(), done.by_kind["letter"], done.values), (5, 4, 5));
+    assert_eq!(done.keys_in_use, BTreeSet::from([key(2).id()]));
+    assert_eq!(store.replace_sealed(org, &names[0], &old, old.clone()).await, Ok(false), "it is another one");
+    // Who has taken one has a say in it as before, and the next one reads it with the new key alone.
+    assert_eq!(store.postpone_letter(&taken[1], NOW_MS).await, Ok(true));
+    let alone = sealer(2, &[]);
+    let mut read = BTreeSet::new();
+    for waiting in store.take_letters(NOW_MS, 60_000, 9).await.unwrap() {
+        if waiting.letter.key != "z/plain" {
+            assert_eq!(mail::open(&alone, &waiting.letter).unwrap(), content(&waiting.letter.key));
+            read.insert(waiting.letter.key);
+        }
+    }
+    assert_eq!(read.len(), 4, "{read:?}");
 }
 
 /// Whether any file below `folder` holds these bytes.

@@ -2,7 +2,7 @@
 
 use super::content::Content;
 use crate::domain::id::OrgId;
-use crate::domain::mail::{Letter, SealedContent};
+use crate::domain::mail::{Letter, SealedContent, letter_place};
 use crate::domain::seal::{OpenError, Sealed, Sealer};
 use crate::store::contract::StoreError;
 use crate::store::record;
@@ -21,10 +21,6 @@ pub enum UnreadableLetter {
     Unknown,
 }
 
-fn place(key: &str) -> String {
-    format!("letter/{key}")
-}
-
 /// `content` for the letter `key` of `org`, as it is stored.
 ///
 /// # Errors
@@ -36,7 +32,7 @@ pub fn seal(
     content: &Content,
 ) -> Result<SealedContent, UnreadableLetter> {
     let text = serde_json::to_string(content).map_err(|_| UnreadableLetter::Unknown)?;
-    let sealed = sealer.seal(org, &place(key), &text.into());
+    let sealed = sealer.seal(org, &letter_place(key), &text.into());
     Ok(SealedContent(record::encode(&sealed)?))
 }
 
@@ -46,7 +42,7 @@ pub fn seal(
 /// See [`UnreadableLetter`]; it never will be readable, unless the key comes back.
 pub fn open(sealer: &Sealer, letter: &Letter) -> Result<Content, UnreadableLetter> {
     let sealed: Sealed = record::decode(&letter.content.0)?;
-    let text = sealer.open(letter.org, &place(&letter.key), &sealed)?;
+    let text = sealer.open(letter.org, &letter_place(&letter.key), &sealed)?;
     serde_json::from_str(text.expose()).map_err(|_| UnreadableLetter::Unknown)
 }
 

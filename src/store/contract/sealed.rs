@@ -7,7 +7,8 @@ use crate::domain::id::OrgId;
 use crate::domain::seal::Sealed;
 
 /// Sealed values by organization and name, wherever they are kept, so that a change of keys finds them all. They are written
-/// by the changes of what they belong to ([`super::Variables`], [`super::Organizations`]), in the same step.
+/// by the changes of what they belong to ([`super::Variables`], [`super::Organizations`]), in the same step. What letters
+/// say is among them while they wait ([`super::Outbox`]), under [`crate::domain::mail::letter_place`].
 #[async_trait]
 pub trait SealedValues: Send + Sync {
     /// The sealed value of this name, or `None`.

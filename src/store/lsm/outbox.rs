@@ -10,6 +10,7 @@ use super::table::{Key, Table};
 use crate::clock::UnixMs;
 use crate::domain::id::OrgId;
 use crate::domain::mail::{Letter, LetterEnd, LetterState, OutboxDepth, WaitingLetter};
+use crate::domain::seal::Sealed;
 use crate::limits::{OUTBOX_LETTERS_MAX, OUTBOX_ORG_LETTERS_MAX, ROWS_PER_CALL_MAX};
 use crate::store::contract::{Outbox, Posting, StoreError, StoreResult};
 use crate::store::letters;
@@ -139,6 +140,43 @@ pub(super) fn give_up(
         Some(waiting) => end(db, change, &waiting, LetterEnd::GivenUp, now_ms),
         None => Ok(()),
     }
+}
+
+/// The sealed content of a letter that waits.
+pub(super) fn sealed_letter(
+    db: &Db,
+    view: &impl Readable,
+    org: OrgId,
+    key: &str,
+) -> StoreResult<Option<Sealed>> {
+    let waiting = LETTERS.get(db, view, &letter_key(org, key))?;
+    Ok(waiting.as_ref().and_then(letters::sealed).map(|(_, sealed)| sealed))
+}
+
+/// The names and sealed contents of the organization's letters whose names come after `after`.
+pub(super) fn sealed_letters(
+    db: &Db,
+    view: &impl Readable,
+    org: OrgId,
+    after: &str,
+) -> StoreResult<Vec<(String, Sealed)>> {
+    let waiting: Vec<_> =
+        LETTERS.records(db, view, &Key::new().id(org.as_bytes()))?.collect::<StoreResult<_>>()?;
+    Ok(waiting.iter().filter_map(letters::sealed).filter(|(name, _)| name.as_str() > after).collect())
+}
+
+/// Replaces the sealed content of a letter that waits, if it is still `old`.
+pub(super) fn reseal_letter(
+    db: &Db,
+    change: &mut SingleWriterWriteTx<'_>,
+    (org, key): (OrgId, &str),
+    old: &Sealed,
+    new: &Sealed,
+) -> StoreResult<bool> {
+    let Some(waiting) = LETTERS.get(db, change, &letter_key(org, key))? else { return Ok(false) };
+    let Some(anew) = letters::resealed(waiting, old, new)? else { return Ok(false) };
+    LETTERS.put(db, change, letter_key(org, key), &anew)?;
+    Ok(true)
 }
 
 /// Remembers marks, unless the first is remembered.

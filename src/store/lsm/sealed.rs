@@ -1,14 +1,15 @@
-//! Sealed values: a table of them, and those in the settings of organizations.
+//! Sealed values: a table of them, those in the settings of organizations, and what letters say.
 
 use async_trait::async_trait;
 use fjall::{Readable, SingleWriterWriteTx};
 
-use super::LsmStore;
 use super::accounts::org_key;
 use super::db::{Db, store_error};
 use super::organizations::SETTINGS;
 use super::table::{Key, Table};
+use super::{LsmStore, outbox};
 use crate::domain::id::OrgId;
+use crate::domain::mail::LETTER_PLACE;
 use crate::domain::seal::Sealed;
 use crate::store::contract::{SealedValues, StoreError, StoreResult};
 use crate::store::record;
@@ -53,6 +54,9 @@ impl SealedValues for LsmStore {
         self.db
             .blocking(move |db| {
                 let view = db.inner().read_tx();
+                if let Some(key) = name.strip_prefix(LETTER_PLACE) {
+                    return outbox::sealed_letter(db, &view, org, key);
+                }
                 let mut settings = SETTINGS.get(db, &view, &org_key(org))?.unwrap_or_default();
                 match settings.sealed_mut(&name) {
                     Some(sealed) => Ok(Some(sealed.clone())),
@@ -84,7 +88,9 @@ impl SealedValues for LsmStore {
                     row.as_ref().map_or(true, |(name, _)| *name > after)
                 };
                 let found: StoreResult<Vec<_>> = rows.filter(is_later).take(limit).collect();
-                Ok(with_settings(found?, &settings, &after, limit))
+                let mut found = found?;
+                found.extend(outbox::sealed_letters(db, &view, org, &after)?);
+                Ok(with_settings(found, &settings, &after, limit))
             })
             .await
     }
@@ -93,6 +99,9 @@ impl SealedValues for LsmStore {
         let (name, old) = (name.to_owned(), old.clone());
         self.db
             .commit(move |db, change| {
+                if let Some(key) = name.strip_prefix(LETTER_PLACE) {
+                    return outbox::reseal_letter(db, change, (org, key), &old, &new);
+                }
                 let mut settings = SETTINGS.get(db, change, &org_key(org))?.unwrap_or_default();
                 if let Some(sealed) = settings.sealed_mut(&name) {
                     let is_still = *sealed == old;

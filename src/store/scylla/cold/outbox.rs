@@ -112,7 +112,7 @@ impl Cold {
     }
 
     /// The letters of an organization.
-    async fn waiting(&self, org: OrgId) -> StoreResult<Vec<WaitingLetter>> {
+    pub(super) async fn waiting(&self, org: OrgId) -> StoreResult<Vec<WaitingLetter>> {
         let rows = self.all(org, LETTER, &[]).await?;
         rows.into_iter().map(|(_, value)| record::decode(&value)).collect()
     }

@@ -1,16 +1,19 @@
-//! Sealed values: one kind of rows in the organization's partition, and those in the organization's settings.
+//! Sealed values: one kind of rows in the organization's partition, those in the organization's settings, and what its
+//! letters say.
 
 use async_trait::async_trait;
 
 use super::Cold;
 use super::change::Edit;
-use super::rows::{SEALED, SETTINGS};
+use super::outbox::letter_edit;
+use super::rows::{LETTER, SEALED, SETTINGS};
 use crate::domain::id::OrgId;
+use crate::domain::mail::{LETTER_PLACE, WaitingLetter};
 use crate::domain::organization::OrgSettings;
 use crate::domain::seal::Sealed;
 use crate::store::contract::{SealedValues, StoreError, StoreResult};
-use crate::store::record;
 use crate::store::reseal::with_settings;
+use crate::store::{letters, record};
 
 impl Cold {
     async fn settings(&self, org: OrgId) -> StoreResult<OrgSettings> {
@@ -21,6 +24,10 @@ impl Cold {
 #[async_trait]
 impl SealedValues for Cold {
     async fn sealed(&self, org: OrgId, name: &str) -> StoreResult<Option<Sealed>> {
+        if let Some(key) = name.strip_prefix(LETTER_PLACE) {
+            let waiting: Option<WaitingLetter> = self.record(org, LETTER, key.as_bytes()).await?;
+            return Ok(waiting.as_ref().and_then(letters::sealed).map(|(_, sealed)| sealed));
+        }
         match self.settings(org).await?.sealed_mut(name) {
             Some(sealed) => Ok(Some(sealed.clone())),
             None => self.record(org, SEALED, name.as_bytes()).await,
@@ -41,7 +48,9 @@ impl SealedValues for Cold {
                 .map_err(|_| StoreError::Damaged("a sealed value without a name".into()))?;
             Ok((name, record::decode(&value)?))
         });
-        let found = read.collect::<StoreResult<Vec<_>>>()?;
+        let mut found = read.collect::<StoreResult<Vec<_>>>()?;
+        let waiting = self.waiting(org).await?;
+        found.extend(waiting.iter().filter_map(letters::sealed).filter(|(name, _)| name.as_str() > after));
         Ok(with_settings(found, &self.settings(org).await?, after, limit))
     }
 
@@ -49,6 +58,15 @@ impl SealedValues for Cold {
         let mut turns = self.turns(org).await;
         loop {
             turns.begin().await?;
+            if let Some(key) = name.strip_prefix(LETTER_PLACE) {
+                let waiting = self.record(org, LETTER, key.as_bytes()).await?;
+                let anew = waiting.map(|waiting| letters::resealed(waiting, old, &new)).transpose()?;
+                let Some(anew) = anew.flatten() else { return Ok(false) };
+                if turns.commit(vec![letter_edit(&anew)?], None).await? {
+                    return Ok(true);
+                }
+                continue;
+            }
             let mut settings = self.settings(org).await?;
             if let Some(sealed) = settings.sealed_mut(name) {
                 if *sealed != *old {
