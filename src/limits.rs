@@ -291,6 +291,15 @@ pub const PROBE_CACHE: Duration = Duration::from_secs(1);
 /// How stale a cached credential may be.
 pub const CREDENTIAL_CACHE: Duration = Duration::from_secs(5);
 
+/// Between two looks at how much organizations use: of many runs that begin at once one look is enough.
+pub const USAGE_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long it is waited after a look that failed.
+pub const USAGE_LOOK_RETRY: Duration = Duration::from_secs(30);
+/// How long a server that ends waits for the look that is under way.
+pub const WATCH_CLOSE: Duration = Duration::from_secs(2);
+/// Thresholds that are remembered in memory as told, 40 bytes each; beyond them the store is asked again.
+pub const USAGE_TOLD_REMEMBERED_MAX: usize = 100_000;
+
 /// Letters of one organization that wait to be sent, about 1 KiB each: an outage of the mail server that lasts a day, or a
 /// thousand invitations at once. Further ones are not sent.
 pub const OUTBOX_ORG_LETTERS_MAX: u64 = 1_000;

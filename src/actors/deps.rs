@@ -1,6 +1,6 @@
 //! What every actor of an engine shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -62,6 +62,8 @@ pub(super) struct Deps {
     pub(super) directory: Directory,
     /// Where closed runs go next: the finish pipeline, then folding.
     pub(super) finished: UnboundedSender<FinishedRun>,
+    /// Hears of organizations that use more than before.
+    pub(super) growth: OnceLock<Box<dyn Fn(OrgId) + Send + Sync>>,
 }
 
 impl Deps {
@@ -72,6 +74,13 @@ impl Deps {
         }
         let new = || Feed::new(org, Arc::clone(&self.store), Arc::clone(&self.delivery));
         self.directory.feeds.entry(org).or_insert_with(new).clone()
+    }
+
+    /// Says that an organization uses more than before.
+    pub(super) fn grown(&self, org: OrgId) {
+        if let Some(hear) = self.growth.get() {
+            hear(org);
+        }
     }
 
     /// Hands a run that was just closed to the finish pipeline.

@@ -1,7 +1,7 @@
 //! The handle: what the doors ask of the actors. Cheap to clone. Every call waits for a bounded time; a call that meets
 //! an actor that is just leaving, or that dies over it, is made again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ractor::{Actor, ActorRef};
 use tokio::sync::{oneshot, watch};
@@ -59,14 +59,20 @@ impl Engine {
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
         let (finished, inbox) = tokio::sync::mpsc::unbounded_channel();
-        let deps =
-            Arc::new(Deps { store, clock, delivery, settings, directory: Directory::default(), finished });
+        let (directory, growth) = (Directory::default(), OnceLock::new());
+        let deps = Arc::new(Deps { store, clock, delivery, settings, directory, finished, growth });
         let started = RootActor::spawn(None, RootActor, Arc::clone(&deps)).await;
         let (root, _task) = started.map_err(|_| EngineError::Busy { retry_after_s: 1 })?;
         let addresses = Arc::new(IpBuckets::default());
         let engine = Self { deps, root, addresses, housekeeper: Arc::default() };
         housekeeping::start(&engine, pipeline, inbox).await?;
         Ok(engine)
+    }
+
+    /// Has `hear` told of every organization that has just started a run, or keeps more bytes than before. It is called in
+    /// actors, so it must be short. Only the first `hear` is.
+    pub fn on_growth(&self, hear: impl Fn(OrgId) + Send + Sync + 'static) {
+        let _heard_by_another = self.deps.growth.set(Box::new(hear));
     }
 
     /// Opens a run on behalf of `user`. Execution, cycle and session are durable when it returns.

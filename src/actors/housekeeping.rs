@@ -152,7 +152,11 @@ impl Keeping {
             self.folding += 1;
             self.under_way.spawn(async move {
                 match engine.ask(org, execution, |reply| ExecutionMessage::Settle { reply }).await {
-                    Ok(()) | Err(EngineError::NotFound) => Done::Folded(None),
+                    Ok(()) => {
+                        engine.deps.grown(org);
+                        Done::Folded(None)
+                    }
+                    Err(EngineError::NotFound) => Done::Folded(None),
                     Err(error) => {
                         tracing::warn!(execution.id = %execution, %error, "run could not be folded");
                         let due_ms = engine.deps.clock.now_ms().saturating_add(millis(limits::SETTLE_RETRY));

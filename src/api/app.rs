@@ -14,6 +14,7 @@ use crate::dial::Resolve;
 use crate::domain::plan::Plan;
 use crate::domain::seal::Sealer;
 use crate::jobs::mail::Mail;
+use crate::jobs::watch::UsageWatch;
 use crate::store::contract::Store;
 
 /// What an operator may set of this door.
@@ -49,6 +50,8 @@ pub struct Parts {
     pub sealer: Sealer,
     /// Writes letters, and says whether they were sent.
     pub mail: Mail,
+    /// Is told of what is made and limited by a plan.
+    pub usage: UsageWatch,
     /// This door's settings.
     pub settings: ApiSettings,
     /// Renders `/metrics`.

@@ -89,6 +89,16 @@ impl Share {
         u64::try_from(percent).unwrap_or(u64::MAX)
     }
 
+    /// Percent that are reached, rounded down; 0 if the limit is 0, or there is none.
+    #[must_use]
+    pub fn percent_reached(self) -> u64 {
+        if self.limit == UNLIMITED {
+            return 0;
+        }
+        let (used, limit) = (u128::from(self.used), u128::from(self.limit));
+        u64::try_from((used * 100).checked_div(limit).unwrap_or(0)).unwrap_or(u64::MAX)
+    }
+
     /// Whether nothing more may be created.
     #[must_use]
     pub const fn is_exhausted(self) -> bool {

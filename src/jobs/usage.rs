@@ -39,7 +39,7 @@ pub struct Admin {
 }
 
 /// The highest threshold that `percent` has reached, and all below it that need not be told any more.
-fn crossed(percent: u64) -> &'static [u8] {
+pub(super) fn crossed(percent: u64) -> &'static [u8] {
     let first = THRESHOLDS.iter().position(|threshold| u64::from(*threshold) <= percent);
     first.and_then(|first| THRESHOLDS.get(first..)).unwrap_or_default()
 }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ingest::{IngestDoor, IngestSettings};
 use crate::jobs::mail::{Mail, MailJob};
+use crate::jobs::watch::{UsageWatch, WatchJob, WatchParts};
 use crate::limits::OBSERVATIONS_FOLD_INTERVAL;
 use crate::live::Live;
 use crate::store::contract::{Store, StoreResult};
@@ -28,6 +29,7 @@ pub(super) struct Rooms {
     pub(super) ingest: IngestDoor,
     pub(super) mail: Mail,
     mail_job: MailJob,
+    usage_job: WatchJob,
     pub(super) api: axum::Router,
     app: App,
     background: Vec<JoinHandle<()>>,
@@ -66,6 +68,14 @@ impl Rooms {
             IngestSettings { base_path: settings.server.base_path.clone(), ..settings.ingest.clone() };
         let ingest = IngestDoor::new(engine.clone(), access.clone(), Arc::clone(&clock), ingest_settings);
         let mail = mail::open(settings, seams, &store, secrets.sealer(), postman);
+        let usage = UsageWatch::new(WatchParts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            mail: mail.clone(),
+            plan: settings.engine.plan,
+        });
+        let watching = usage.clone();
+        engine.on_growth(move |org| watching.changed(org));
         let app = App::new(Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -75,6 +85,7 @@ impl Rooms {
             resolver: Arc::clone(&seams.resolver),
             sealer: secrets.sealer(),
             mail: mail.clone(),
+            usage: usage.clone(),
             settings: ApiSettings { plan: settings.engine.plan, ..settings.api.clone() },
             metrics: Box::new(metrics_of(engine.clone(), ingest.clone())),
             document: super::table::api_document(),
@@ -86,6 +97,7 @@ impl Rooms {
             live,
             ingest,
             mail_job: mail.start(),
+            usage_job: usage.start(),
             mail,
             api: api::router(app.clone()),
             app,
@@ -102,6 +114,7 @@ impl Rooms {
 
     /// Closes everything; the doors let nobody in any more.
     pub(super) async fn close(self) -> StoreResult<()> {
+        self.usage_job.close().await;
         self.mail_job.close().await;
         self.engine.drain().await;
         for task in self.background {

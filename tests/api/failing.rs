@@ -16,9 +16,11 @@ use runstream::api::{ApiSettings, App, Parts, router};
 use runstream::clock::{Clock, ManualClock};
 use runstream::dial::SystemResolve;
 use runstream::domain::id::OrgId;
+use runstream::domain::plan::Plan;
 use runstream::fs::OsFs;
 use runstream::http::{Body, Peer, full};
 use runstream::jobs::mail::{Mail, MailParts};
+use runstream::jobs::watch::{UsageWatch, WatchParts};
 use runstream::outbound::mail::Links;
 use runstream::store::contract::{Store, StoreError, StoreResult};
 use runstream::store::lsm::{LsmSettings, LsmStore};
@@ -104,10 +106,17 @@ impl Door {
             links: Links::new("http://localhost:3000"),
             postman: None,
         });
+        let usage = UsageWatch::new(WatchParts {
+            store: Arc::clone(&shared),
+            clock: Arc::clone(&time),
+            mail: mail.clone(),
+            plan: Plan::Enterprise,
+        });
         let app = App::new(Parts {
             store: shared,
             clock: time,
             mail,
+            usage,
             engine: engine.await.unwrap(),
             access,
             passwords: Passwords::new(passwords).unwrap(),

@@ -107,6 +107,9 @@ impl OrgState {
             if !matches!(result, Ok(_) | Err(EngineError::Busy { .. })) {
                 give_back(&deps, org, now_ms).await;
             }
+            if result.is_ok() {
+                deps.grown(org);
+            }
             let _gone = reply.send(result);
         });
     }

@@ -45,6 +45,7 @@ pub(super) async fn sign_up_invited(app: &App, ip: IpAddr, form: SignUp) -> Repl
     match app.store.sign_up_invited(&token, user.clone(), now_ms, max_members, audit, letter).await {
         Ok(()) => {
             app.mail.wake();
+            app.usage.changed(user.org);
             Ok(created(SignedIn::new(issued.token, user, Some(organization.name))).secret())
         }
         Err(StoreError::Conflict(Conflict::Email)) => Err(email_taken()),

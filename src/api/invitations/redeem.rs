@@ -98,6 +98,7 @@ pub(super) async fn accept_invitation(
         }
         Err(error) => return Err(failed(ACCEPT_FAILED)(error)),
     };
+    app.usage.changed(member.org);
     let issued = app.access.issue_token(&member);
     let token = issued.map_err(|failure| Failure { error: ACCEPT_FAILED.into(), ..failure })?.token;
     let message = format!("You are now a member of {}", organization.name);

@@ -35,6 +35,7 @@ pub(super) async fn create_project(
 ) -> Reply<OneProject> {
     let actor = Actor::of(&caller, ip, app.now_ms());
     let project = make_project(&*app.store, &actor, name, app.settings.plan).await?;
+    app.usage.changed(caller.org);
     Ok(created(OneProject { project: project.into() }))
 }
 
