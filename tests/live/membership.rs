@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::Method;
 use http::header::AUTHORIZATION;
@@ -85,10 +85,6 @@ async fn call(client: &Client, method: Method, path: &str, body: Option<&Value>)
     answer
 }
 
-fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
 impl Mover {
     async fn join(stage: &Stage, sides: &[Side; 2], number: usize) -> Self {
         let (email, side) = (format!("mover{number}@pinewood.test"), number % 2);
@@ -124,7 +120,7 @@ impl Mover {
 
     fn ended(&mut self) {
         let right = self.rights.last_mut().unwrap();
-        right.ended_ms = right.ended_ms.or(Some(now_ms()));
+        right.ended_ms = right.ended_ms.or(Some(SystemClock.now_ms()));
     }
 
     fn side(&self) -> usize {
