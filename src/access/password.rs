@@ -2,16 +2,20 @@
 //! starves the rest of the process nor takes its memory. Source: API reference, identity 2.5, 4.2.
 
 use std::sync::Arc;
+use std::thread;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::http::Failure;
 use crate::limits;
 
 /// Seconds after which to come back when the queue is full.
 const RETRY_AFTER_S: u64 = 2;
+
+/// What a hashing thread yields to the others: on a core that is wanted by both it gets about a tenth.
+const NICENESS: i32 = 10;
 
 /// How passwords are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,12 +124,30 @@ impl Passwords {
     ) -> Result<T, PasswordError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(failed)?;
-        let working = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        // A thread each, some microseconds beside tens of milliseconds: it gives up its rank for good.
+        let working = move || {
             // A caller who goes away does not stop the work, so place and turn end with the work.
             let _held = (place, turn);
-            work()
-        });
-        working.await.map_err(failed)?
+            give_way();
+            let _nobody_waits = tell.send(work());
+        };
+        thread::Builder::new().name("password".into()).spawn(working).map_err(failed)?;
+        told.await.map_err(failed)?
+    }
+}
+
+/// Lets every other thread of this process go first while cores are short. Where that is not allowed, hashes are made all
+/// the same. Only on Linux does a thread have a rank of its own.
+fn give_way() {
+    let lower = || match rustix::process::getpriority_process(None)? {
+        rank if rank < NICENESS => rustix::process::setpriority_process(None, NICENESS),
+        _ => Ok(()),
+    };
+    if cfg!(target_os = "linux")
+        && let Err(error) = lower()
+    {
+        tracing::debug!(%error, "passwords are hashed with the rank of everything else");
     }
 }
 
@@ -169,6 +191,16 @@ mod tests {
         let known = passwords.hash("Abcdef1!".into()).await.unwrap();
         let parameters = |hash: &str| hash.rsplitn(3, '$').last().unwrap().to_owned();
         assert_eq!(parameters(&passwords.nobody), parameters(&known));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_hashing_thread_lets_the_others_go_first() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let rank = || rustix::process::getpriority_process(None).map_err(failed);
+        let usual = rank().unwrap();
+        assert_eq!(passwords.in_turn(rank).await, Ok(NICENESS.max(usual)));
+        assert_eq!(rank(), Ok(usual), "nobody else gave way");
     }
 
     #[tokio::test]

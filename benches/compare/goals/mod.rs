@@ -6,6 +6,7 @@ mod ingest;
 mod instructions;
 mod latency;
 mod live;
+mod logins;
 mod pressure;
 mod recovery;
 mod shapes;
@@ -27,7 +28,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 11] = [
+pub(crate) const ALL: [(&str, Measure); 12] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -39,4 +40,5 @@ pub(crate) const ALL: [(&str, Measure); 11] = [
     ("stack", stack::measure),
     ("instructions", instructions::measure),
     ("live", live::measure),
+    ("logins", logins::measure),
 ];
