@@ -157,6 +157,10 @@ impl Server {
     fn write_settings(&self) {
         let Ports { clients, nodes } = self.ports;
         let (folder, address) = (self.folder.display(), self.address);
+        // Of three each is one: any of them may be the first that comes back.
+        let seeds = if self.token.is_some() { 1..=3 } else { 1..=1 };
+        let seeds: Vec<String> = seeds.map(|last| format!("127.0.0.{last}:{nodes}")).collect();
+        let seeds = seeds.join(",");
         let place = match self.token {
             Some(token) => format!("initial_token: {token}\nauto_bootstrap: false"),
             None => "authenticator: PasswordAuthenticator\nauthorizer: CassandraAuthorizer".to_owned(),
@@ -167,7 +171,7 @@ num_tokens: 1
 partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
-    parameters: [{{seeds: \"127.0.0.1:{nodes}\"}}]
+    parameters: [{{seeds: \"{seeds}\"}}]
 listen_address: {address}
 rpc_address: {address}
 storage_port: {nodes}
