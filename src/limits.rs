@@ -255,6 +255,8 @@ pub const COPY_PAGE_ROWS: usize = 512;
 pub const COPY_PAGE_ROWS_CQL: i32 = 128;
 /// Bytes of them, about: one record more may go beyond.
 pub const COPY_PAGE_BYTES: usize = 1 << 20;
+/// How long a copy waits for its lease on a cluster to come back: a busy machine may lose one, and nobody else writes.
+pub const COPY_LEASE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long before the end of its time an audit entry or an invitation is not copied any more, and how much longer than
 /// needed a cluster keeps what is copied into it: longer than a copy takes.
 pub const COPY_MARGIN: Duration = Duration::from_secs(24 * 3600);

@@ -14,8 +14,9 @@ use serde_json::Value;
 use crate::store::copy::filled::{answers, fill};
 use crate::store::copy::{cut_off, folder as embedded, keyspace as on_cluster, open};
 use crate::store::sample;
+use crate::support::account::Account;
 use crate::support::cql;
-use crate::support::process::{run, runstream, text};
+use crate::support::process::{Process, run, runstream, text};
 use crate::support::runs::{Reporter, opened, words};
 
 /// Fills a folder with content of every kind and, so that a copy takes its time, with some megabytes of text; what the
@@ -74,6 +75,12 @@ fn said(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// `kill -9`.
+fn kill(mut copying: Child) {
+    copying.kill().unwrap();
+    copying.wait().unwrap();
+}
+
 /// Waits until there is something, which has to be soon.
 async fn wait_until(what: impl AsyncFn() -> bool) {
     for _ in 0..6_000 {
@@ -122,6 +129,30 @@ async fn a_copy_that_was_killed_goes_on_and_ends_with_the_same_records() {
         assert_eq!(kind["checksum"].as_str().unwrap().len(), 32);
     }
     asked.again(&folder.path().join("to")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn copies_into_a_cluster_and_back_that_were_killed_end_with_the_same_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let asked = filled(&at.join("from")).await;
+    let whole = copy(at, "from", "whole");
+    let keyspace = cql::keyspace().await;
+    std::fs::write(at.join("cluster.toml"), cql::configuration(&keyspace)).unwrap();
+
+    let copying = begin(at, "from", "cluster.toml");
+    let notes =
+        format!("SELECT name FROM {}.lookups WHERE space = 'copy' AND name = 0x6e6f7465", keyspace.keyspace);
+    wait_until(async || cql::finds(&keyspace, &notes).await).await;
+    kill(copying);
+    assert!(cql::finds(&keyspace, &notes).await, "it was done already");
+    let there = copy(at, "from", "cluster.toml");
+    assert_eq!((&there["resumed"], &there["kinds"]), (&Value::Bool(true), &whole["kinds"]));
+
+    let back = copy_killed(at, "cluster.toml", "back").await;
+    assert_eq!((&back["resumed"], &back["kinds"]), (&Value::Bool(true), &whole["kinds"]));
+    asked.again(&at.join("back")).await;
 }
 
 /// A store with one account.
@@ -197,4 +228,33 @@ async fn a_cluster_in_use_and_an_unfinished_copy_on_one_are_refused() {
         1,
         "has not been finished",
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_server_moves_to_a_cluster_as_the_readme_says_and_knows_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let server = Process::serve(at, &[]);
+    let mut account = Account::sign_up(&server.url).await;
+    let (session, _) = account.open_run().await;
+    server.end();
+    let keyspace = cql::keyspace().await;
+    // Its secrets stay in the data folder.
+    let configuration = cql::configuration(&keyspace);
+    let (_, configuration) = configuration.split_once("[store]").unwrap();
+    std::fs::write(at.join("cluster.toml"), format!("[store]{configuration}")).unwrap();
+    for arguments in ["schema apply --config cluster.toml", "store copy --from data --to cluster.toml"] {
+        let done = run(at, &arguments.split(' ').collect::<Vec<_>>());
+        assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
+    }
+    let server = Process::serve(at, &["--config", "cluster.toml"]);
+    account.reporter = account.reporter.at(&Account::client_of(&server.url));
+    let line =
+        serde_json::json!({ "type": "log", "timestamp": 1_774_000_000_456_i64, "chunk": "on it goes\n" });
+    let event = serde_json::json!({ "sessionId": session, "events": [line] });
+    let answer = account.reporter.call(http::Method::POST, "/api/ingest/event", Some(&event)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    account.open_run().await;
+    server.end();
 }

@@ -4,6 +4,7 @@
 //! says where it ends. While a copy runs it has a lease like a server, and at the end it looks whether it was alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use super::connect::Cql;
 use super::runs::{RunSettings, RunsTransfer, ScyllaRuns};
 use super::statement::{Prepared, Purpose, Spec};
 use crate::clock::{BootClock, UnixMs};
-use crate::limits::FEED_RETENTION;
+use crate::limits::{COPY_LEASE_PATIENCE, CQL_CLAIM_LOOK_AGAIN, FEED_RETENTION};
 use crate::store::contract::{FeedLog, StoreResult};
 use crate::store::copy::record::Record;
 use crate::store::copy::{Note, Page, Transfer};
@@ -118,6 +119,22 @@ impl ScyllaTransfer {
     }
 }
 
+impl ScyllaTransfer {
+    /// The name under which this process has its lease. One that has lapsed comes back under another; whoever came meanwhile
+    /// and stays is found at the end, and what they changed too.
+    async fn incarnation(&self) -> StoreResult<Uuid> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.lease.term() {
+                Ok(term) => return Ok(term.incarnation),
+                Err(error) if waited >= COPY_LEASE_PATIENCE => return Err(error),
+                Err(_) => tokio::time::sleep(CQL_CLAIM_LOOK_AGAIN).await,
+            }
+            waited += CQL_CLAIM_LOOK_AGAIN;
+        }
+    }
+}
+
 /// The other nodes, all of them dead.
 struct Others {
     nodes: Arc<Nodes>,
@@ -170,8 +187,7 @@ impl Transfer for ScyllaTransfer {
     }
 
     async fn import(&self, records: Vec<Record>, _now_ms: UnixMs) -> StoreResult<()> {
-        // What it was alone for is over when its lease is.
-        self.lease.term()?;
+        self.incarnation().await?;
         // In boxes, here and below: the futures of the driver are large.
         let of_runs = Box::pin(self.cold.take_in(records)).await?;
         Box::pin(self.runs.take_in(of_runs)).await
@@ -194,7 +210,7 @@ impl Transfer for ScyllaTransfer {
     }
 
     async fn is_alone(&self) -> StoreResult<bool> {
-        let own = self.lease.term()?.incarnation;
+        let own = self.incarnation().await?;
         are_dead(&self.cql, &self.nodes, &self.all_nodes, Some(own)).await
     }
 

@@ -240,15 +240,17 @@ async fn a_statement_that_is_never_answered_fails_after_the_time_of_its_purpose(
     let read = "SELECT time_window FROM run_window WHERE org = ?";
     let write = "INSERT INTO run_window (org, time_window) VALUES (?, ?)";
     let conditional = "INSERT INTO run_window (org, time_window) VALUES (?, ?) IF NOT EXISTS";
-    let (read, serial, write, conditional) = tokio::join!(
+    let (read, serial, scan, write, conditional) = tokio::join!(
         check(read, Purpose::Read, vec![blob()]),
         check(read, Purpose::SerialRead, vec![blob()]),
+        check("SELECT time_window FROM run_window", Purpose::Scan, Vec::new()),
         check(write, Purpose::Write, vec![blob(), window()]),
         check(conditional, Purpose::Conditional, vec![blob(), window()]),
     );
     for (took, wanted) in [
         (read, CQL_REQUEST_TIMEOUT),
         (serial, CQL_REQUEST_TIMEOUT),
+        (scan, CQL_REQUEST_TIMEOUT),
         (write, CQL_WRITE_TIMEOUT),
         (conditional, CQL_CONDITIONAL_TIMEOUT),
     ] {

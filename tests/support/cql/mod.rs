@@ -140,6 +140,12 @@ pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
     }
 }
 
+/// Whether a statement finds a row, asked as the superuser.
+pub(crate) async fn finds(settings: &ScyllaSettings, statement: &str) -> bool {
+    let found = superuser(settings).await.query_unpaged(statement, ()).await.unwrap();
+    found.into_rows_result().unwrap().rows_num() > 0
+}
+
 /// Says of every node of a keyspace that it is dead.
 pub(crate) async fn fence_nodes(settings: &ScyllaSettings) {
     let session = superuser(settings).await;
