@@ -1,6 +1,7 @@
 //! The goals, one file a comparison.
 
 mod builds;
+mod cluster;
 mod growth;
 mod ingest;
 mod instructions;
@@ -28,7 +29,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 12] = [
+pub(crate) const ALL: [(&str, Measure); 13] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -41,4 +42,5 @@ pub(crate) const ALL: [(&str, Measure); 12] = [
     ("instructions", instructions::measure),
     ("live", live::measure),
     ("logins", logins::measure),
+    ("cluster", cluster::measure),
 ];

@@ -1,10 +1,14 @@
 //! What is compared: servers that take the same requests. Each is a process of its own.
 
+pub(crate) mod cql;
 pub(crate) mod floor;
 pub(crate) mod node;
 pub(crate) mod null;
 pub(crate) mod room;
 pub(crate) mod runstream;
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../../../tests/support/cql/mod.rs"]
+pub(crate) mod tests_cql;
 
 use std::path::Path;
 use std::process::Command;

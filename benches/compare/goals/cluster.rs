@@ -1,0 +1,137 @@
+//! The store on CQL: the whole server beside the bare driver that inserts the same segments into the same table of the same
+//! server, and beside a table that has a row for each event. All share both cores, and Cassandra takes most of them: the
+//! ratios say what the engine adds, the rates say nothing about a cluster.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::CONNECTIONS;
+use crate::bodies::Request;
+use crate::load::{Load, Pace};
+use crate::machine::{Core, run_on};
+use crate::rounds::{Contender, Effort, Rounds, Spread};
+use crate::subjects::cql::Cluster;
+use crate::subjects::on_disk;
+use crate::subjects::runstream::{Account, Runstream};
+use crate::subjects::tests_cql::configuration;
+use crate::table::{Bound, Table};
+use crate::wire::Wire;
+
+/// Events of a request.
+const EVENTS: usize = 100;
+/// Rows of events that are on their way at the same time: more than requests, or a batch would wait for each of its rows.
+const ROWS_PARALLEL: usize = 256;
+/// Runs whose bytes are counted, and how long their folding may take.
+const RUNS_STORED: usize = 16;
+const FOLDED_WITHIN: Duration = Duration::from_secs(120);
+
+pub(crate) fn measure(effort: &Effort, table: &mut Table) {
+    let cluster = Cluster::start();
+    let data = on_disk();
+    std::fs::write(data.path().join("runstream.toml"), configuration(&cluster.settings)).unwrap();
+    let server = Runstream::start(data, Core::Both, &[]);
+    let account = server.sign_up("ada");
+    run_on(Core::Both);
+    for events in [EVENTS, 1] {
+        stored(&cluster, &server, &account, events, effort.round, table);
+    }
+    let sessions = server.open_runs(&account, CONNECTIONS);
+    let request = |n| Request::new(&account.key, EVENTS, n);
+    let load = Load::open(server.process.port, CONNECTIONS, &sessions, request);
+    let mut engine = Contender { name: "engine", process: &server.process, load, pace: Pace::Closed };
+    engine.sample(effort.warm_up.max(effort.round));
+    let segment = cluster.a_segment();
+    let segment_bytes = segment.0.len() + segment.1.len();
+    let event_bytes = request(0).body_bytes() / EVENTS;
+    println!(
+        "  a segment of {EVENTS} events takes {segment_bytes} bytes of facts and data, an event {event_bytes} of JSON"
+    );
+    cluster.insert_segments(&segment, CONNECTIONS, effort.round);
+    cluster.insert_events(event_bytes, ROWS_PARALLEL, effort.round);
+
+    let (mut of_floor, mut of_rows, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        let mut floor = cluster.insert_segments(&segment, CONNECTIONS, effort.round);
+        let mut ours = engine.sample(effort.round).outcome;
+        let rows = cluster.insert_events(event_bytes, ROWS_PARALLEL, effort.round);
+        of_floor.push(ours.rate() / floor.rate());
+        of_rows.push(ours.rate() * EVENTS as f64 / rows.rate());
+        let (floor_p50, floor_p99) = (floor.latency(0.5), floor.latency(0.99));
+        let (our_p50, our_p99) = (ours.latency(0.5), ours.latency(0.99));
+        p50.push(our_p50.as_secs_f64() / floor_p50.as_secs_f64());
+        p99.push(our_p99.as_secs_f64() / floor_p99.as_secs_f64());
+        println!(
+            "  driver {:>6.0} segments/s, {floor_p50:.1?} / {floor_p99:.1?}; engine {:>6.0} requests/s, {our_p50:.1?} / {our_p99:.1?}; \
+             rows {:>7.0} events/s",
+            floor.rate(),
+            ours.rate(),
+            rows.rate()
+        );
+    }
+    let bound = Bound::AtLeast { reach: 0.7, aim: 0.9 };
+    table.add("CQL", format!("bytes/s, engine ÷ bare driver, b = {EVENTS}"), Spread::of(of_floor), bound);
+    let bound = Bound::AtLeast { reach: 30.0, aim: 30.0 };
+    table.add("CQL", format!("events/s, engine ÷ a row an event, b = {EVENTS}"), Spread::of(of_rows), bound);
+    table.tell("CQL", "p50 to the acknowledgement ÷ the driver's", Spread::of(p50));
+    table.tell("CQL", "p99 to the acknowledgement ÷ the driver's", Spread::of(p99));
+
+    let many = if effort.is_full { 10_000 } else { 2_000 };
+    let more = server.open_runs(&account, many);
+    let all: [(&'static str, &[String]); 3] =
+        [("1 run", &sessions[..1]), ("64 runs", &sessions), ("many runs", &more)];
+    let mut contenders = all.map(|(name, sessions)| {
+        let load = Load::open(server.process.port, CONNECTIONS, sessions, |n| {
+            Request::new(&account.key, EVENTS, 1 << 16 | n)
+        });
+        Contender { name, process: &server.process, load, pace: Pace::Closed }
+    });
+    let rounds = Rounds::run(effort, &mut contenders);
+    run_on(Core::Load);
+    for (few, name) in [(0, "1"), (1, "64")] {
+        let ratio = rounds.ratio(2, few, |sample| sample.cpu_us);
+        table.tell("CQL", format!("CPU of the server per request, {many} runs ÷ {name}"), ratio);
+    }
+    let ratio = rounds.ratio(2, 1, |sample| sample.outcome.rate());
+    table.tell("CQL", format!("requests/s, {many} runs ÷ 64"), ratio);
+}
+
+/// Tells what an event takes on the disk, before and after its run is folded. Its lines resemble each other, and the server
+/// compresses: so also what it is handed.
+fn stored(
+    cluster: &Cluster,
+    server: &Runstream,
+    account: &Account,
+    events: usize,
+    round: Duration,
+    table: &mut Table,
+) {
+    const SEGMENTS: [&str; 1] = ["run_segment"];
+    const FOLDED: [&str; 2] = ["run_text", "run_result"];
+    let before = (cluster.bytes_on_disk(&SEGMENTS), cluster.bytes_on_disk(&FOLDED), cluster.unsettled());
+    let sessions = server.open_runs(account, RUNS_STORED);
+    let request = |n| Request::new(&account.key, events, events << 20 | n);
+    let mut load = Load::open(server.process.port, RUNS_STORED, &sessions, request);
+    let sent = load.run(Pace::Closed, round).accepted * events as u64;
+    let per_event = |bytes: u64| format!("{:.1}", bytes as f64 / sent as f64);
+    let on_disk = cluster.bytes_on_disk(&SEGMENTS) - before.0;
+    let mut wire = Wire::open(server.process.port).unwrap();
+    for session in &sessions {
+        let summary = json!({ "total": 1, "passed": 1, "failed": 0, "skipped": 0, "duration": 1 });
+        let teardown = json!({ "sessionId": session, "status": "PASSED", "summary": summary });
+        wire.post("/api/ingest/teardown", &format!("x-api-key: {}\r\n", account.key), &teardown);
+    }
+    let begun = Instant::now();
+    while cluster.unsettled() > before.2 {
+        assert!(begun.elapsed() < FOLDED_WITHIN, "runs are not folded");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("  {sent} events in bodies of {events}, folded within {:.1?}", begun.elapsed());
+    let folded = cluster.bytes_on_disk(&FOLDED) - before.1;
+    table.tell(
+        "CQL",
+        format!("bytes on the disk for an event of a segment, b = {events}"),
+        per_event(on_disk),
+    );
+    table.tell("CQL", format!("the same once its run is folded, b = {events}"), per_event(folded));
+}
