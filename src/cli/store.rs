@@ -130,7 +130,7 @@ fn lock(side: &Side) -> Result<Option<DataFolder>, Refusal> {
 
 /// The store that a path names.
 fn side(path: &Path) -> Result<Side, Problems> {
-    if !path.extension().is_some_and(|ending| ending == "toml") {
+    if path.extension().is_none_or(|ending| ending != "toml") {
         return Ok(Side::Embedded(LsmSettings::at(path)));
     }
     let settings = Configuration::load(&Sources::of_process(Some(path.to_owned()), Vec::new()))?.settings;

@@ -6,7 +6,7 @@ pub(crate) mod node;
 pub(crate) mod null;
 pub(crate) mod room;
 pub(crate) mod runstream;
-#[allow(dead_code, reason = "the tests need more of it")]
+#[allow(dead_code, unused_imports, reason = "the tests need more of it")]
 #[path = "../../../tests/support/cql/mod.rs"]
 pub(crate) mod tests_cql;
 

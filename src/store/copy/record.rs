@@ -79,6 +79,10 @@ kinds! {
 }
 
 /// A record.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "at most a page of them is in memory, and most are of the large kind"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(in crate::store) enum Record {
     Organization(Organization),

@@ -187,7 +187,7 @@ impl LsmStore {
 #[async_trait]
 impl Transfer for LsmTransfer {
     fn parts(&self) -> u32 {
-        PARTS.len() as u32
+        u32::try_from(PARTS.len()).unwrap_or(u32::MAX)
     }
 
     async fn export(&self, part: u32, from: &[u8], as_of_ms: UnixMs) -> StoreResult<Page> {

@@ -165,7 +165,7 @@ async fn are_dead(cql: &Cql, nodes: &Nodes, all_nodes: &Prepared, own: Option<Uu
 #[async_trait]
 impl Transfer for ScyllaTransfer {
     fn parts(&self) -> u32 {
-        PARTS.len() as u32
+        u32::try_from(PARTS.len()).unwrap_or(u32::MAX)
     }
 
     async fn export(&self, part: u32, from: &[u8], as_of_ms: UnixMs) -> StoreResult<Page> {

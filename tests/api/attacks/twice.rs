@@ -77,7 +77,7 @@ async fn a_credential_elsewhere_is_none() {
         format!("X-Forwarded-User: {}", rosa.email),
         format!("X-Organization-Id: {}", rosa.user["organizationId"]),
     ] {
-        let answer = ask(&site, "/api/projects", &[line.clone()]).await;
+        let answer = ask(&site, "/api/projects", std::slice::from_ref(&line)).await;
         assert_eq!(answer.status(), 401, "{line}: {answer:?}");
         assert!(answer.body.contains("Authentication required"), "{line}: {answer:?}");
     }
