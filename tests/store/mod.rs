@@ -16,6 +16,7 @@ mod people;
 mod project_settings;
 mod projects;
 mod random;
+mod random_runs;
 mod resets;
 mod results;
 pub(crate) mod runs;

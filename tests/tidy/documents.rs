@@ -121,7 +121,8 @@ fn the_command_lines_of_the_readme_are_understood() {
     let lines: Vec<_> = readme.lines().filter(|line| line.starts_with("runstream ")).collect();
     assert!(lines.len() > 9, "{lines:?}");
     for line in lines {
-        let words = line.split(" #").next().unwrap().split_whitespace();
+        // Up to a comment, a redirection, a pipe or the `&` of something in the background.
+        let words = line.split_whitespace().take_while(|word| !["#", ">", "<", "|", "&"].contains(word));
         let parsed = Cli::command().try_get_matches_from(words);
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
     }
