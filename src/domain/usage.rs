@@ -170,50 +170,6 @@ impl Usage {
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
         alerts
     }
-
-    /// Every threshold that a resource has reached, whether anybody was told of it or not: by resource, the lowest first.
-    /// Whoever sends messages sends each of them once in a period.
-    #[must_use]
-    pub fn reached(&self) -> Vec<(Resource, Threshold)> {
-        let reached = |resource| {
-            let share = self.share(resource);
-            let percent = if share.limit == UNLIMITED { 0 } else { share.percent() };
-            Threshold::ALL
-                .into_iter()
-                .filter(move |threshold| percent >= threshold.percent())
-                .map(move |threshold| (resource, threshold))
-        };
-        Resource::ALL.into_iter().flat_map(reached).collect()
-    }
-}
-
-/// A part of a limit at which active admins get a message. Source: API reference, identity 11.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Threshold {
-    /// 50 %.
-    Half,
-    /// 80 %.
-    Most,
-    /// 90 %.
-    Nearly,
-    /// 100 %.
-    All,
-}
-
-impl Threshold {
-    /// All of them, the lowest first.
-    pub const ALL: [Self; 4] = [Self::Half, Self::Most, Self::Nearly, Self::All];
-
-    /// In percent of the limit.
-    #[must_use]
-    pub const fn percent(self) -> u64 {
-        match self {
-            Self::Half => 50,
-            Self::Most => 80,
-            Self::Nearly => 90,
-            Self::All => 100,
-        }
-    }
 }
 
 /// How pressing an alert is; the more pressing is the greater.
@@ -392,7 +348,7 @@ mod tests {
     #[test]
     fn what_has_no_bound_is_never_told_about_and_what_is_nearly_used_is_not_called_used() {
         let usage = only(Resource::TestRuns, 2 * UNLIMITED, UNLIMITED);
-        assert_eq!((usage.alerts(), usage.reached()), (vec![], vec![]));
+        assert_eq!(usage.alerts(), vec![]);
         assert!(!usage.test_runs.is_exhausted());
         assert_eq!(
             (only(Resource::Users, 5, 0).alerts(), Share { used: 0, limit: 0 }.percent()),
@@ -401,23 +357,5 @@ mod tests {
         let nearly = only(Resource::TestRuns, 996, 1_000).alerts();
         let told = nearly.first().map(|alert| (alert.percent_used, alert.message.as_str()));
         assert_eq!(told, Some((100, "100% of this period's test runs are used")));
-    }
-
-    #[test]
-    fn thresholds_are_reached_one_after_the_other() {
-        use Threshold::{All, Half, Most, Nearly};
-        for (percent, expected) in [
-            (49, vec![]),
-            (50, vec![Half]),
-            (80, vec![Half, Most]),
-            (99, vec![Half, Most, Nearly]),
-            (100, vec![Half, Most, Nearly, All]),
-            (250, vec![Half, Most, Nearly, All]),
-        ] {
-            for resource in Resource::ALL {
-                let expected: Vec<_> = expected.iter().map(|threshold| (resource, *threshold)).collect();
-                assert_eq!(only(resource, percent, 100).reached(), expected, "{resource:?} at {percent}%");
-            }
-        }
     }
 }

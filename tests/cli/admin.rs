@@ -1,8 +1,13 @@
 //! `runstream org`, `user`, `key`, `invite`, `project` and `audit` through a running server.
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::support::process::Process;
+use crate::support::process::{Process, text};
 use crate::support::shell::Shell;
 
 /// Lifts the tier that signing up and in would run into.
@@ -169,4 +174,46 @@ fn what_goes_wrong_is_said_in_a_sentence_with_an_exit_code() {
     server.end();
     check(&rosa, "user list", "", 1, "cannot connect to");
     check(&shell, "user sign-in rosa@pinewood.test --offline --data data", PASSWORD, 2, "a server that runs");
+}
+
+/// At a terminal of its own, which the program `script` of every Linux system gives it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_that_is_typed_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::serve(folder.path(), &NO_TIERS);
+    let shell = Shell::new(folder.path()).with("RUNSTREAM_URL", &server.url);
+    shell.run("org create Pinewood --email rosa@pinewood.test --name Rosa", PASSWORD);
+    let program = env!("CARGO_BIN_EXE_runstream");
+    let command = format!("tty; exec {program} user sign-in rosa@pinewood.test --url {}", server.url);
+    let mut terminal = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"Password: ") {
+        let mut byte = [0];
+        output.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error}: {}", text(&shown)));
+        shown.push(byte[0]);
+    }
+    let of_terminal = text(&shown).lines().next().unwrap().to_owned();
+    // It asks first and stops showing a moment later.
+    let shows = || {
+        let states = Command::new("stty").args(["-F", &of_terminal, "-a"]).output().unwrap();
+        !text(&states.stdout).contains("-echo ")
+    };
+    let patience = Instant::now() + Duration::from_secs(20);
+    while shows() {
+        assert!(Instant::now() < patience, "what is typed is shown");
+        thread::sleep(Duration::from_millis(10));
+    }
+    writeln!(input, "{PASSWORD}").unwrap();
+    output.read_to_end(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success(), "{}", text(&shown));
+    let shown = text(&shown);
+    assert!(shown.contains("eyJ") && !shown.contains(PASSWORD), "{shown}");
+    server.end();
 }

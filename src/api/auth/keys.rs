@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::model::{ApiKeys, KeyCreated, KeyName, KeyView};
+use super::key_model::{ApiKeys, KeyCreated, KeyName, KeyView};
 use crate::access::Credential;
 use crate::api::App;
 use crate::api::audit::Actor;

@@ -2,6 +2,7 @@
 
 mod handlers;
 mod invited;
+mod key_model;
 mod keys;
 mod lockout;
 mod model;
@@ -13,13 +14,15 @@ use http::StatusCode;
 pub(super) use self::handlers::{Founded, email_taken};
 use self::handlers::{log_in, log_out, show_me, sign_up};
 pub(super) use self::invited::joining;
+use self::key_model::{ApiKeys, KeyCreated};
+pub(super) use self::key_model::{KeyName, KeyView, NewKeyView};
 use self::keys::{create_api_key, list_api_keys, revoke_api_key};
 pub(super) use self::keys::{key_details, key_limit, no_such_key};
 use self::model::{
-    ApiKeys, ForgottenPassword, KeyCreated, LogIn, Me, NewPassword, PasswordChanged, PasswordOfReset,
-    Profile, ProfileChanged, SignedIn,
+    ForgottenPassword, LogIn, Me, NewPassword, PasswordChanged, PasswordOfReset, Profile, ProfileChanged,
+    SignedIn,
 };
-pub(super) use self::model::{KeyName, KeyView, NewKeyView, SignUp, SignedInUser, strong_password};
+pub(super) use self::model::{SignUp, SignedInUser, strong_password};
 use self::profile::{change_password, update_profile};
 use self::reset::{confirm_password_reset, request_password_reset};
 use super::route::{Route, delete, get, patch, post};

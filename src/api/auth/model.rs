@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::extract::{FromMembers, Members};
 use crate::api::person::Person;
-use crate::domain::account::{ApiKey, Organization, User};
+use crate::domain::account::{Organization, User};
 use crate::domain::plan::{Plan, PlanLimits};
 use crate::domain::reset::ResetToken;
 use crate::domain::role::{AccountStatus, Role};
@@ -15,11 +15,9 @@ use crate::domain::{email, password};
 use crate::http::Failure;
 
 /// Characters of a person's or a key's name.
-const NAME_CHARS_MAX: usize = 100;
+pub(super) const NAME_CHARS_MAX: usize = 100;
 /// Characters of an organization's name, after trimming.
 const ORGANIZATION_CHARS: std::ops::RangeInclusive<usize> = 2..=100;
-/// What a key without a name is called.
-const UNNAMED_KEY: &str = "Unnamed Key";
 
 /// Who signs up, checked: texts are trimmed, the address is in its stored form.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -88,28 +86,6 @@ impl FromMembers for LogIn {
         match (text("email"), text("password")) {
             (Some(email), Some(password)) => Ok(Self { email, password }),
             _ => Err(Failure::bad_request("Missing credentials", "E-mail address and password are needed")),
-        }
-    }
-}
-
-/// How a new key is called.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-pub(in crate::api) struct KeyName {
-    /// `Unnamed Key` if absent or blank.
-    #[schema(max_length = 100, required = false, default = "Unnamed Key")]
-    pub(in crate::api) name: String,
-}
-
-impl FromMembers for KeyName {
-    fn from_members(members: Members) -> Result<Self, Failure> {
-        let name = match members.get("name") {
-            None => "",
-            Some(name) => name.as_str().ok_or_else(invalid_key_name)?.trim(),
-        };
-        match name.chars().count() {
-            0 => Ok(Self { name: UNNAMED_KEY.to_owned() }),
-            1..=NAME_CHARS_MAX => Ok(Self { name: name.to_owned() }),
-            _ => Err(invalid_key_name()),
         }
     }
 }
@@ -309,57 +285,6 @@ impl Me {
     }
 }
 
-/// A key that was just made.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct KeyCreated {
-    pub(super) message: &'static str,
-    /// The key itself, shown this once.
-    #[schema(pattern = "^pk_live_[0-9a-f]{48}$")]
-    pub(super) api_key: String,
-    pub(super) data: NewKeyView,
-}
-
-/// What is known of a new key.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct NewKeyView {
-    #[schema(pattern = "^[0-9a-f]{24}$")]
-    id: String,
-    name: String,
-    /// First characters of the key and `...`.
-    prefix: String,
-    created_at: IsoMs,
-}
-
-/// The caller's keys.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ApiKeys {
-    pub(super) data: Vec<KeyView>,
-}
-
-/// What is known of a key.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct KeyView {
-    #[serde(flatten)]
-    key: NewKeyView,
-    /// At most a minute stale.
-    last_used: Option<IsoMs>,
-}
-
-impl From<ApiKey> for NewKeyView {
-    fn from(key: ApiKey) -> Self {
-        Self { id: key.id.to_string(), name: key.name, prefix: key.prefix, created_at: IsoMs(key.created_ms) }
-    }
-}
-
-impl From<ApiKey> for KeyView {
-    fn from(key: ApiKey) -> Self {
-        Self { last_used: key.last_used_ms.map(IsoMs), key: key.into() }
-    }
-}
-
 /// Whether a value counts as not given: nothing, or a text of nothing but blanks.
 fn is_blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
@@ -400,12 +325,8 @@ pub(super) fn invalid_reset() -> Failure {
     Failure::bad_request("Invalid reset token", message)
 }
 
-fn invalid_name(message: &'static str) -> Failure {
+pub(super) fn invalid_name(message: &'static str) -> Failure {
     Failure::bad_request("Invalid name", message)
-}
-
-fn invalid_key_name() -> Failure {
-    invalid_name("The key's name must be a text of at most 100 characters")
 }
 
 #[cfg(test)]
@@ -532,18 +453,6 @@ mod tests {
         check(json!({}), "Invalid reset token");
         for weak in [json!(null), json!(""), json!("abcdef1!"), json!(12_345_678)] {
             check(json!({ "token": token, "password": weak }), "Weak password");
-        }
-    }
-
-    #[test]
-    fn a_key_is_named_or_unnamed() {
-        let name = |body: Value| read::<KeyName>(body).map(|key| key.name);
-        assert_eq!(name(json!({ "name": " nightly " })).as_deref(), Ok("nightly"));
-        for blank in [json!({}), json!({ "name": "" }), json!({ "name": " \t" })] {
-            assert_eq!(name(blank).as_deref(), Ok("Unnamed Key"));
-        }
-        for bad in [json!({ "name": 7 }), json!({ "name": null }), json!({ "name": "x".repeat(101) })] {
-            assert_eq!(name(bad), Err("Invalid name".to_owned()));
         }
     }
 }

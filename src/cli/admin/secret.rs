@@ -40,16 +40,17 @@ pub(super) fn new_password(file: Option<&Path>, reach: &Reach) -> Result<String,
     read(&file)
 }
 
-/// The text of a file, or of standard input, without the end of its line.
+/// The text of a file, or of standard input, without the end of its line. At a terminal it is asked for and not shown.
 pub(super) fn read(file: &Path) -> Result<String, AdminError> {
     let failed = |source| AdminError::Secret { from: file.to_owned(), source };
     let mut text = String::new();
     if file == standard_input() {
         let input = io::stdin();
         if input.is_terminal() {
-            eprintln!("runstream: type the password (it is shown), and end with Ctrl-D:");
+            text = rpassword::prompt_password("Password: ").map_err(failed)?;
+        } else {
+            input.lock().take(READ_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         }
-        input.lock().take(READ_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     } else {
         File::open(file)
             .and_then(|file| file.take(READ_BYTES_MAX).read_to_string(&mut text))
