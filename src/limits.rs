@@ -262,7 +262,9 @@ pub const COPY_LEASE_PATIENCE: Duration = Duration::from_secs(30);
 pub const COPY_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// Passwords hashed at the same time; each takes a core and 19 MiB.
 pub const PASSWORD_HASHES_PARALLEL: usize = 2;
-/// Passwords that may wait to be hashed: about a second of work.
+/// How many times as long as it has worked a thread rests that hashes passwords: two of them take two fifths of a core.
+pub const PASSWORD_REST: u32 = 4;
+/// Passwords that may wait to be hashed: two seconds of work.
 pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
 /// Bytes of a token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 4_096;

@@ -38,7 +38,7 @@ use token::Tokens;
 pub use address::{MalformedNetwork, Network, client_address};
 pub use identify::{API_KEY_HEADER, Accept, invalid_token};
 pub use key::NewKey;
-pub use password::{PasswordError, PasswordSettings, Passwords};
+pub use password::{PasswordError, PasswordSettings, Passwords, Turn};
 pub use sealing::{begin_key_change, end_key_change};
 pub use secrets::{ConfiguredSecrets, Secret, SecretError, Secrets};
 pub use settings::AccessSettings;

@@ -1,12 +1,20 @@
 //! Slow hashes of passwords, made on a bounded number of threads: a flood of logins waits or is refused, and neither
 //! starves the rest of the process nor takes its memory. Source: API reference, identity 2.5, 4.2.
+//!
+//! A thread that computes without a pause delays others on its core even at the lowest rank: whenever two of them want the
+//! core at once, the scheduler lets the one that has waited longest go before the second, until its next tick. So each hash is
+//! followed by a rest.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::{Semaphore, oneshot};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::http::Failure;
 use crate::limits;
@@ -14,8 +22,8 @@ use crate::limits;
 /// Seconds after which to come back when the queue is full.
 const RETRY_AFTER_S: u64 = 2;
 
-/// What a hashing thread yields to the others: on a core that is wanted by both it gets about a tenth.
-const NICENESS: i32 = 10;
+/// How long a hashing thread outlives its last hash.
+const THREAD_KEPT: Duration = Duration::from_secs(10);
 
 /// How passwords are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +75,7 @@ impl PasswordError {
 #[derive(Clone)]
 pub struct Passwords {
     argon: Argon2<'static>,
+    threads: Arc<Threads>,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
     /// The hash of a password nobody has, for addresses nobody has.
@@ -77,7 +86,7 @@ impl Passwords {
     /// Hashing with these settings. Makes one hash, so it blocks for some tens of milliseconds.
     ///
     /// # Errors
-    /// `Failed` if argon2 does not take the settings.
+    /// `Failed` if argon2 does not take the settings, or no thread can be had.
     pub fn new(settings: PasswordSettings) -> Result<Self, PasswordError> {
         let params = Params::new(settings.memory_kib, settings.passes, 1, None).map_err(failed)?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -85,10 +94,21 @@ impl Passwords {
         let parallel = settings.parallel.max(1);
         Ok(Self {
             argon,
+            threads: Arc::new(Threads::new(parallel).map_err(failed)?),
             turns: Arc::new(Semaphore::new(parallel)),
             places: Arc::new(Semaphore::new(parallel.saturating_add(settings.waiting_max))),
             nobody: nobody.into(),
         })
+    }
+
+    /// Waits for a turn to hash.
+    ///
+    /// # Errors
+    /// `Busy` with a full queue.
+    pub async fn turn(&self) -> Result<Turn, PasswordError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(failed)?;
+        Ok(Turn { passwords: self.clone(), held: Arc::new((place, turn)) })
     }
 
     /// The salted slow hash of the whole password, as a PHC string.
@@ -97,17 +117,33 @@ impl Passwords {
     /// `Busy` with a full queue.
     pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
         let argon = self.argon.clone();
-        self.in_turn(move || hash_now(&argon, password.as_bytes())).await
+        self.turn().await?.take(move || hash_now(&argon, password.as_bytes())).await
     }
 
-    /// Whether `password` is the one that `stored` (a PHC string) was made of. Without a stored hash it is not, after
-    /// the same work: how long the answer takes does not tell whether the address has an account.
+    /// As [`Turn::verify`], in a turn of its own.
     ///
     /// # Errors
     /// `Busy` with a full queue, `Failed` if the stored hash cannot be read.
     pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, PasswordError> {
-        let (argon, nobody) = (self.argon.clone(), Arc::clone(&self.nobody));
-        self.in_turn(move || {
+        self.turn().await?.verify(password, stored).await
+    }
+}
+
+/// The right to hash. The next one has it when this is dropped and the thread has had its rest.
+pub struct Turn {
+    passwords: Passwords,
+    held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Turn {
+    /// Whether `password` is the one that `stored` (a PHC string) was made of. Without a stored hash it is not, after
+    /// the same work: how long the answer takes does not tell whether the address has an account.
+    ///
+    /// # Errors
+    /// `Failed` if the stored hash cannot be read.
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, PasswordError> {
+        let (argon, nobody) = (self.passwords.argon.clone(), Arc::clone(&self.passwords.nobody));
+        self.take(move || {
             let hash = PasswordHash::new(stored.as_deref().unwrap_or(&nobody)).map_err(failed)?;
             match argon.verify_password(password.as_bytes(), &hash) {
                 Ok(()) => Ok(stored.is_some()),
@@ -118,37 +154,81 @@ impl Passwords {
         .await
     }
 
-    async fn in_turn<T: Send + 'static>(
+    async fn take<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(failed)?;
         let (tell, told) = oneshot::channel();
-        // A thread each, some microseconds beside tens of milliseconds: it gives up its rank for good.
-        let working = move || {
-            // A caller who goes away does not stop the work, so place and turn end with the work.
-            let _held = (place, turn);
-            give_way();
+        let held = Arc::clone(&self.held);
+        self.passwords.threads.run(move || {
+            // A caller who goes away does not stop the work, so place and turn are held to the end.
+            let _held = held;
+            let begun = cpu_time();
             let _nobody_waits = tell.send(work());
-        };
-        thread::Builder::new().name("password".into()).spawn(working).map_err(failed)?;
+            thread::sleep(cpu_time().saturating_sub(begun) * limits::PASSWORD_REST);
+        });
         told.await.map_err(failed)?
     }
 }
 
-/// Lets every other thread of this process go first while cores are short. Where that is not allowed, hashes are made all
-/// the same. Only on Linux does a thread have a rank of its own.
-fn give_way() {
-    let lower = || match rustix::process::getpriority_process(None)? {
-        rank if rank < NICENESS => rustix::process::setpriority_process(None, NICENESS),
-        _ => Ok(()),
-    };
-    if cfg!(target_os = "linux")
-        && let Err(error) = lower()
-    {
-        tracing::debug!(%error, "passwords are hashed with the rank of everything else");
+/// The threads that hash: a runtime for nothing but its blocking work, which comes and goes with the work.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new(parallel: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(parallel)
+            .thread_keep_alive(THREAD_KEPT)
+            .thread_name("password")
+            .on_thread_start(give_way)
+            .build()?;
+        Ok(Self(Some(runtime)))
     }
+
+    fn run(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn_blocking(work);
+        }
+    }
+}
+
+impl Drop for Threads {
+    /// Without waiting, which async code must not do.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Lets every other thread go first while cores are short. Where that is not allowed, hashes are made all the same.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rank::to_the_end() {
+        tracing::debug!(?error, "passwords are hashed with the rank of everything else");
+    }
+}
+
+/// Only on Linux does a thread have a rank of its own.
+#[cfg(target_os = "linux")]
+mod rank {
+    use thread_priority::{
+        Error, NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+        set_thread_priority_and_policy, thread_native_id,
+    };
+
+    /// What yields to everything of any other rank.
+    pub(super) const LAST: ThreadSchedulePolicy =
+        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+
+    pub(super) fn to_the_end() -> Result<(), Error> {
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, LAST)
+    }
+}
+
+/// What this thread has used of a core.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 fn hash_now(argon: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
@@ -162,6 +242,8 @@ fn failed(error: impl std::fmt::Display) -> PasswordError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// Cheap enough to be used often.
@@ -197,10 +279,39 @@ mod tests {
     #[tokio::test]
     async fn a_hashing_thread_lets_the_others_go_first() {
         let passwords = Passwords::new(settings()).unwrap();
-        let rank = || rustix::process::getpriority_process(None).map_err(failed);
-        let usual = rank().unwrap();
-        assert_eq!(passwords.in_turn(rank).await, Ok(NICENESS.max(usual)));
-        assert_eq!(rank(), Ok(usual), "nobody else gave way");
+        let policy =
+            || thread_priority::thread_schedule_policy().map_err(|error| failed(format!("{error:?}")));
+        let usual = policy().unwrap();
+        assert_ne!(usual, rank::LAST);
+        assert_eq!(passwords.turn().await.unwrap().take(policy).await, Ok(rank::LAST));
+        assert_eq!(policy(), Ok(usual), "nobody else gave way");
+    }
+
+    #[tokio::test]
+    async fn who_comes_next_waits_for_the_rest_and_the_one_before_does_not() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let work = || {
+            let begun = cpu_time();
+            while cpu_time() - begun < Duration::from_millis(20) {}
+            Ok(Instant::now())
+        };
+        let ended = passwords.turn().await.unwrap().take(work).await.unwrap();
+        let told = Instant::now();
+        let begun = passwords.turn().await.unwrap().take(|| Ok(Instant::now())).await.unwrap();
+        let rest = Duration::from_millis(20) * limits::PASSWORD_REST;
+        assert!(begun - ended >= rest, "{:?}", begun - ended);
+        assert!(told - ended < rest, "{:?}", told - ended);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_held_as_long_as_it_is_wanted() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let turn = passwords.turn().await.unwrap();
+        assert_eq!(turn.verify("x".into(), None).await, Ok(false));
+        let mut next = Box::pin(passwords.turn());
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut next).await.is_err());
+        drop(turn);
+        next.await.unwrap();
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::invited::sign_up_invited;
 use super::lockout::{self, Try};
 use super::model::{LogIn, Me, SignUp, SignedIn};
-use crate::access::{Credential, IssuedToken, Passwords, invalid_token};
+use crate::access::{Credential, IssuedToken, Passwords, Turn, invalid_token};
 use crate::api::App;
 use crate::api::audit::Actor;
 use crate::api::extract::{Client, Valid, Viewer};
@@ -103,8 +103,10 @@ pub(super) async fn log_in(
     Client(ip): Client,
     Valid(form): Valid<LogIn>,
 ) -> Reply<SignedIn> {
+    // Before anything else: what a login costs the store is paced like what it costs the processor.
+    let turn = app.passwords.turn().await.map_err(|error| error.into_failure(LOGIN_FAILED))?;
     let tried = lockout::begin(&app, &form.email, LOGIN_FAILED).await?;
-    let (user, correct) = match check_password(&app, &tried.subject, form.password).await {
+    let (user, correct) = match check_password(&app, &turn, &tried.subject, form.password).await {
         Ok(checked) => checked,
         Err(failure) => return Err(after_taking_back(&app, &tried, failure).await),
     };
@@ -150,10 +152,15 @@ pub(super) async fn log_out(
 }
 
 /// The account, and whether the password is its own. An unknown address costs the same work.
-async fn check_password(app: &App, subject: &str, password: String) -> Result<(Option<User>, bool), Failure> {
+async fn check_password(
+    app: &App,
+    turn: &Turn,
+    subject: &str,
+    password: String,
+) -> Result<(Option<User>, bool), Failure> {
     let user = app.store.user_by_email(subject).await.map_err(failed(LOGIN_FAILED))?;
     let stored = user.as_ref().map(|user| user.password_hash.clone());
-    let verified = app.passwords.verify(password, stored).await;
+    let verified = turn.verify(password, stored).await;
     Ok((user, verified.map_err(|error| error.into_failure(LOGIN_FAILED))?))
 }
 

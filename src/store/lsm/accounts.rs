@@ -150,7 +150,8 @@ impl Accounts for LsmStore {
     ) -> StoreResult<LoginGate> {
         let email = email.to_owned();
         let bounds = Bounds { threshold, window_ms, lock_ms };
-        self.db.commit(move |db, change| logins::begin(db, change, &email, now_ms, bounds)).await
+        // Whatever is answered to this try is written after it, and synced with it.
+        self.db.commit_unsynced(move |db, change| logins::begin(db, change, &email, now_ms, bounds)).await
     }
 
     async fn undo_login(&self, email: &str) -> StoreResult<()> {
