@@ -1,7 +1,8 @@
 //! The house's order, held by tests: which room may use which (`arrows`), what lies where and how long it is (`tree`),
-//! and that documents speak of what is there (`documents`).
+//! that documents speak of what is there (`documents`), and that the checks are complete or fail (`complete`).
 
 mod arrows;
+mod complete;
 mod copies;
 mod documents;
 mod metrics;

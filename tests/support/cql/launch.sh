@@ -29,7 +29,7 @@ java $opened -Xms256m -Xmx640m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     -javaagent:"$jars/jamm-0.4.0.jar" -Djdk.attach.allowAttachSelf=true -Dio.netty.tryReflectionSetAccessible=true \
     -Dcassandra.config="file://$folder/cassandra.yaml" -Dlogback.configurationFile="file://$folder/logback.xml" \
     -Dcassandra.storagedir="$folder" -Dcassandra.skip_wait_for_gossip_to_settle=0 -Dcassandra.ring_delay_ms=0 \
-    -Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.auth_bcrypt_gensalt_log2_rounds=4 "$@" \
+    -Dcassandra-foreground=yes -Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.auth_bcrypt_gensalt_log2_rounds=4 "$@" \
     -cp "$jars/*" org.apache.cassandra.service.CassandraDaemon > "$folder/server.log" 2>&1 < /dev/null &
 server=$!
 echo "$server" > "$folder/pid"

@@ -8,13 +8,14 @@ mod server;
 mod wire;
 
 pub(crate) use server::Server;
-pub(crate) use wire::{Fault, LATE, Wire};
+pub(crate) use wire::{Fault, LATE, Statement, Wire};
 
 use std::sync::{Arc, LazyLock, Mutex};
 
 use runstream::clock::SystemClock;
-use runstream::store::scylla::schema::{self, KeyspaceSettings, STEPS, Step};
+use runstream::store::scylla::schema::{self, KeyspaceSettings, Replication, STEPS, Step};
 use runstream::store::scylla::{Cql, Password, ScyllaSettings};
+use scylla::client::session_builder::SessionBuilder;
 
 /// The server that all tests of the process share.
 static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&["-Dcassandra.unsafesystem=true"]));
@@ -108,6 +109,33 @@ pub(crate) async fn keyspace_on_three(servers: &[Server]) -> ScyllaSettings {
     settings
 }
 
+/// The same with each partition on one node only.
+pub(crate) async fn keyspace_of_single_copies(servers: &[Server]) -> ScyllaSettings {
+    let nodes = servers.iter().map(Server::node).collect();
+    let settings = ScyllaSettings { nodes, ..settings(&servers[0]) };
+    let replication = vec![Replication { datacenter: "datacenter1".to_owned(), replicas: 1 }];
+    let copies = KeyspaceSettings { replication, ..KeyspaceSettings::default() };
+    schema::apply(&settings, &copies, Arc::new(SystemClock)).await.unwrap();
+    settings
+}
+
+/// `host:port` of the node that has each of these partitions of a table whose partitions are of one byte.
+pub(crate) async fn owners_of(
+    settings: &ScyllaSettings,
+    table: &str,
+    partitions: impl Iterator<Item = u8>,
+) -> Vec<(u8, String)> {
+    let session = SessionBuilder::new().known_nodes(&settings.nodes).keyspaces_to_fetch([&settings.keyspace]);
+    let session = session.build().await.unwrap();
+    let cluster = session.get_cluster_state();
+    let owner = |part: u8| {
+        let owners = cluster.get_endpoints(&settings.keyspace, table, &(vec![part],)).unwrap();
+        assert_eq!(owners.len(), 1);
+        owners[0].0.address.to_string()
+    };
+    partitions.map(|part| (part, owner(part))).collect()
+}
+
 /// Settings for a keyspace that has the whole schema, on a server of one's own.
 pub(crate) async fn keyspace_on(server: &Server) -> ScyllaSettings {
     let settings = settings(server);
@@ -159,10 +187,8 @@ pub(crate) async fn fence_nodes(settings: &ScyllaSettings) {
 
 async fn superuser(settings: &ScyllaSettings) -> scylla::client::session::Session {
     let (user, password) = server::SUPERUSER;
-    let session = scylla::client::session_builder::SessionBuilder::new()
-        .known_nodes(&settings.nodes)
-        .user(user, password)
-        .fetch_schema_metadata(false);
+    let session =
+        SessionBuilder::new().known_nodes(&settings.nodes).user(user, password).fetch_schema_metadata(false);
     session.build().await.unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! One server process: its settings file, its start, its end.
 
+use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,22 @@ impl Server {
             let address = Ipv4Addr::new(127, 0, 0, last);
             Self::start_at(address, ports, Some(token), &["-Dcassandra.ring_delay_ms=1000"])
         });
-        servers.collect()
+        let servers: Vec<_> = servers.collect();
+        let begun = Instant::now();
+        for server in &servers {
+            while !server.sees(servers.len() - 1) {
+                assert!(begun.elapsed() < PATIENCE, "the nodes do not meet:\n{}", server.log_end());
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
+        servers
+    }
+
+    /// Whether it has met so many others, and found them alive.
+    fn sees(&self, others: usize) -> bool {
+        let log = std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        let met = log.lines().filter(|line| line.ends_with("is now UP"));
+        met.filter_map(|line| line.split_whitespace().rev().nth(3)).collect::<HashSet<_>>().len() >= others
     }
 
     fn start_at(address: Ipv4Addr, ports: Ports, token: Option<i64>, options: &[&str]) -> Self {

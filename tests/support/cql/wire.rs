@@ -9,7 +9,10 @@ use std::time::Duration;
 use runstream::limits::CQL_CONDITIONAL_TIMEOUT;
 use runstream::store::scylla::ScyllaSettings;
 use scylla::errors::{DbError, WriteType};
-use scylla::statement::Consistency;
+use scylla::statement::{Consistency, SerialConsistency};
+use scylla_cql::frame::protocol_features::ProtocolFeatures;
+use scylla_cql::frame::request::RequestV2;
+use scylla_cql::frame::request::batch::BatchStatement;
 use scylla_proxy::{
     Condition, Node, Proxy, Reaction as _, RequestFrame, RequestOpcode, RequestReaction, RequestRule,
     ResponseFrame, RunningProxy, ShardAwareness,
@@ -89,6 +92,19 @@ fn id_of(frame: &RequestFrame) -> &[u8] {
 
 type Sent = (RequestFrame, Option<u16>);
 
+/// A statement as it was sent, or several in one batch.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) texts: Vec<String>,
+    pub(crate) consistency: Consistency,
+    /// Of the conditions, if there are any.
+    pub(crate) serial_consistency: Option<SerialConsistency>,
+    /// Whether the answer comes page by page.
+    pub(crate) is_paged: bool,
+    /// With all values.
+    pub(crate) bytes: usize,
+}
+
 /// A wire to one node.
 pub(crate) struct Wire {
     proxy: RunningProxy,
@@ -156,23 +172,37 @@ impl Wire {
     /// The texts of the statements that were sent since, in order; of a batch that of its first one. What the driver asks
     /// to know the cluster is left out.
     pub(crate) fn noted(&mut self) -> Vec<String> {
-        self.noted_with_consistency().into_iter().map(|(text, _)| text).collect()
+        self.noted_whole().into_iter().map(|mut sent| sent.texts.swap_remove(0)).collect()
     }
 
-    /// The same, and the consistency that each asked for; of a batch none.
-    pub(crate) fn noted_with_consistency(&mut self) -> Vec<(String, Option<u16>)> {
+    /// The same, with how each was sent.
+    pub(crate) fn noted_whole(&mut self) -> Vec<Statement> {
         let mut noted = Vec::new();
         while let Ok((frame, _)) = self.seen.as_mut().unwrap().try_recv() {
-            let id = id_of(&frame);
-            let text = self.ids.get(id).map_or("not prepared over this wire", String::as_str);
-            let is_one = frame.opcode == RequestOpcode::Execute;
-            // It follows the id.
-            let consistency = is_one.then(|| &frame.body[2 + id.len()..][..2]);
-            let consistency = consistency.map(|bytes| u16::from_be_bytes(bytes.try_into().unwrap()));
-            noted.push((text.to_owned(), consistency));
+            noted.push(self.read(&frame));
         }
-        noted.retain(|(text, _)| !text.to_lowercase().contains(" from system"));
+        noted.retain(|sent| !sent.texts[0].to_lowercase().contains(" from system"));
         noted
+    }
+
+    fn read(&self, frame: &RequestFrame) -> Statement {
+        let text =
+            |id: &[u8]| self.ids.get(id).map_or("not prepared over this wire", String::as_str).to_owned();
+        let request = frame.deserialize(&ProtocolFeatures::default()).unwrap();
+        let consistency = request.get_consistency().unwrap();
+        let serial_consistency = request.get_serial_consistency().unwrap();
+        let (texts, is_paged) = match &request {
+            RequestV2::Execute(one) => (vec![text(one.id.as_ref())], one.parameters.page_size.is_some()),
+            RequestV2::Batch(several) => {
+                let ids = several.statements.iter().map(|statement| match statement {
+                    BatchStatement::Prepared { id } => text(id.as_ref()),
+                    BatchStatement::Query { text } => format!("not prepared: {text}"),
+                });
+                (ids.collect(), false)
+            }
+            _ => unreachable!("nothing else is noted"),
+        };
+        Statement { texts, consistency, serial_consistency, is_paged, bytes: frame.body.len() }
     }
 
     /// The next statement of this text fails, after `passing` that do not.

@@ -26,8 +26,8 @@ const OWN_TABLES: [&str; 2] = [
      PRIMARY KEY (part, number))",
     "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder uuid)",
 ];
-/// How often a table that is listed and not known yet is asked for again.
-const LOOKS_AT_NEW_TABLE: usize = 20;
+/// How often a node is asked again for a keyspace or a table that another one has.
+const LOOKS_AT_WHAT_IS_NEW: usize = 20;
 /// The one partition of `schema_steps`.
 const PART: &str = "runstream";
 
@@ -97,8 +97,20 @@ pub async fn apply(
     if !cql.has_keyspace().await? {
         cql.create_keyspace(keyspace).await?;
     }
-    let cql = Cql::connect(settings, clock).await?;
-    cql.bring_up_schema().await
+    connect_to_existing(settings, clock).await?.bring_up_schema().await
+}
+
+/// Connects to a keyspace that one node at least has: another one may learn of it a moment later.
+async fn connect_to_existing(settings: &ScyllaSettings, clock: Arc<dyn Clock>) -> Result<Cql, ConnectError> {
+    (|| Cql::connect(settings, Arc::clone(&clock)))
+        .retry(patience())
+        .when(|error| matches!(error, ConnectError::NoKeyspace { .. }))
+        .await
+}
+
+/// With a node that does not know yet what others do.
+const fn patience() -> ConstantBuilder {
+    ConstantBuilder::new().with_delay(CQL_LOCK_LOOK_AGAIN).with_max_times(LOOKS_AT_WHAT_IS_NEW)
 }
 
 /// What the cluster has of the schema, and what of it is missing.
@@ -111,7 +123,7 @@ pub async fn status(settings: &ScyllaSettings, clock: Arc<dyn Clock>) -> Result<
         let pending = STEPS.iter().map(|step| (step.number, step.name)).collect();
         return Ok(SchemaStatus { has_keyspace: false, applied: Vec::new(), pending, durability: None });
     }
-    let cql = Cql::connect(settings, clock).await?;
+    let cql = connect_to_existing(settings, clock).await?;
     let applied = cql.applied_steps().await?;
     let last = applied.last().map_or(0, |(number, ..)| *number);
     let pending =
@@ -199,9 +211,7 @@ impl Cql {
             purpose: Purpose::SerialRead,
         };
         // A node lists a new table a moment before it knows it.
-        let patience =
-            ConstantBuilder::default().with_delay(CQL_LOCK_LOOK_AGAIN).with_max_times(LOOKS_AT_NEW_TABLE);
-        let read = (|| self.prepare(read)).retry(patience).await?;
+        let read = (|| self.prepare(read)).retry(patience()).await?;
         self.first_rows(&read, (PART,), usize::MAX).await
     }
 }
