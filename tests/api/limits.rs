@@ -88,9 +88,9 @@ async fn used_up_storage_refuses_the_next_run_and_nothing_that_runs() {
     let max: i64 = 524_288_000;
     let plant = async |bytes: i64| {
         let org = rosa.user["organizationId"].as_str().unwrap();
-        let found =
-            site.store().executions(site.stored(&rosa).await.org, &Default::default(), 1, 0).await.unwrap();
-        let run = &found.executions[0];
+        let task = open["taskId"].as_str().unwrap().into();
+        let run = site.store().execution_by_task(site.stored(&rosa).await.org, &task).await;
+        let run = run.unwrap().unwrap();
         let window = run.start_ms.div_euclid(30 * 24 * 3_600 * 1_000);
         let statement = format!(
             "UPDATE {}.run_by_start SET stored_bytes = {bytes} WHERE org = 0x{org} AND time_window = {window} \
