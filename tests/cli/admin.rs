@@ -176,16 +176,11 @@ fn what_goes_wrong_is_said_in_a_sentence_with_an_exit_code() {
     check(&shell, "user sign-in rosa@pinewood.test --offline --data data", PASSWORD, 2, "a server that runs");
 }
 
-/// At a terminal of its own, which the program `script` of every Linux system gives it.
+/// Types at a terminal of its own, which the program `script` of every Linux system gives it: after each question its
+/// answer. Whether the command went well, and all that the terminal has shown.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_password_that_is_typed_is_not_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Process::serve(folder.path(), &NO_TIERS);
-    let shell = Shell::new(folder.path()).with("RUNSTREAM_URL", &server.url);
-    shell.run("org create Pinewood --email rosa@pinewood.test --name Rosa", PASSWORD);
-    let program = env!("CARGO_BIN_EXE_runstream");
-    let command = format!("tty; exec {program} user sign-in rosa@pinewood.test --url {}", server.url);
+fn typed(arguments: &str, answers: &[(&str, &str)]) -> (bool, String) {
+    let command = format!("tty; exec {} {arguments}", env!("CARGO_BIN_EXE_runstream"));
     let mut terminal = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .stdin(Stdio::piped())
@@ -194,26 +189,41 @@ fn a_password_that_is_typed_is_not_shown() {
         .unwrap();
     let (mut input, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
     let mut shown = Vec::new();
-    while !shown.ends_with(b"Password: ") {
-        let mut byte = [0];
-        output.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error}: {}", text(&shown)));
-        shown.push(byte[0]);
+    for (question, answer) in answers {
+        while !shown.ends_with(question.as_bytes()) {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error}: {}", text(&shown)));
+            shown.push(byte[0]);
+        }
+        let of_terminal = text(&shown).lines().next().unwrap().to_owned();
+        // It asks first and stops showing a moment later.
+        let shows = || {
+            let states = Command::new("stty").args(["-F", &of_terminal, "-a"]).output().unwrap();
+            !text(&states.stdout).contains("-echo ")
+        };
+        let patience = Instant::now() + Duration::from_secs(20);
+        while shows() {
+            assert!(Instant::now() < patience, "what is typed is shown");
+            thread::sleep(Duration::from_millis(10));
+        }
+        writeln!(input, "{answer}").unwrap();
     }
-    let of_terminal = text(&shown).lines().next().unwrap().to_owned();
-    // It asks first and stops showing a moment later.
-    let shows = || {
-        let states = Command::new("stty").args(["-F", &of_terminal, "-a"]).output().unwrap();
-        !text(&states.stdout).contains("-echo ")
-    };
-    let patience = Instant::now() + Duration::from_secs(20);
-    while shows() {
-        assert!(Instant::now() < patience, "what is typed is shown");
-        thread::sleep(Duration::from_millis(10));
-    }
-    writeln!(input, "{PASSWORD}").unwrap();
     output.read_to_end(&mut shown).unwrap();
-    assert!(terminal.wait().unwrap().success(), "{}", text(&shown));
-    let shown = text(&shown);
-    assert!(shown.contains("eyJ") && !shown.contains(PASSWORD), "{shown}");
+    (terminal.wait().unwrap().success(), text(&shown))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_that_is_typed_is_not_shown_and_a_new_one_is_asked_for_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::serve(folder.path(), &NO_TIERS);
+    let new = format!("org create Pinewood --email rosa@pinewood.test --name Rosa --url {}", server.url);
+    let (done, shown) = typed(&new, &[("Password: ", PASSWORD), ("Again: ", "Correct-horse-2!")]);
+    assert!(!done && shown.contains("the two passwords differ"), "{shown}");
+    let (done, shown) = typed(&new, &[("Password: ", PASSWORD), ("Again: ", PASSWORD)]);
+    assert!(done && !shown.contains(PASSWORD), "{shown}");
+    let sign_in = format!("user sign-in rosa@pinewood.test --url {}", server.url);
+    let (done, shown) = typed(&sign_in, &[("Password: ", PASSWORD)]);
+    assert!(done && shown.contains("eyJ") && !shown.contains(PASSWORD), "{shown}");
     server.end();
 }

@@ -37,7 +37,17 @@ pub(super) fn new_password(file: Option<&Path>, reach: &Reach) -> Result<String,
             "standard input can hold one password: give the other one in a file or in RUNSTREAM_PASSWORD",
         ));
     }
-    read(&file)
+    let password = read(&file)?;
+    // Nobody saw what was typed.
+    if file == standard_input() && io::stdin().is_terminal() && ask("Again: ", &file)? != password {
+        return Err(AdminError::Usage("the two passwords differ"));
+    }
+    Ok(password)
+}
+
+fn ask(question: &str, file: &Path) -> Result<String, AdminError> {
+    rpassword::prompt_password(question)
+        .map_err(|source| AdminError::Secret { from: file.to_owned(), source })
 }
 
 /// The text of a file, or of standard input, without the end of its line. At a terminal it is asked for and not shown.
@@ -47,7 +57,7 @@ pub(super) fn read(file: &Path) -> Result<String, AdminError> {
     if file == standard_input() {
         let input = io::stdin();
         if input.is_terminal() {
-            text = rpassword::prompt_password("Password: ").map_err(failed)?;
+            text = ask("Password: ", file)?;
         } else {
             input.lock().take(READ_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         }

@@ -14,7 +14,7 @@ use runstream::store::scylla::runs::RunSettings;
 use scylla::statement::{Consistency, SerialConsistency};
 
 use super::engine::{Node, line, open, people};
-use crate::support::cql::{self, Statement, Wire};
+use crate::support::cql::{self, Keyspace, Statement, Wire};
 
 /// The write of a segment.
 const SEGMENT: &str = "INSERT INTO run_segment ";
@@ -26,10 +26,7 @@ const AT_ONCE: u64 = 100;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn a_batch_is_one_statement_with_one_run_and_with_many_and_waiting_ones_share_the_next() {
-    let keyspace = cql::keyspace().await;
-    let mut wire = Wire::to(&keyspace).await;
-    let node = Node::start_still(&wire.settings(), without_heartbeats()).await;
-    wire.learn().await;
+    let (_keyspace, mut wire, node) = behind_a_wire().await;
     let (org, user, project) = people(&node, "pinewood").await;
     // All of one hour: the first segment of another one is noted in the run's row.
     let received_ms = SystemClock.now_ms();
@@ -73,10 +70,7 @@ async fn a_batch_is_one_statement_with_one_run_and_with_many_and_waiting_ones_sh
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn every_statement_asks_for_a_local_quorum_and_batches_are_small_and_of_one_partition() {
-    let keyspace = cql::keyspace().await;
-    let mut wire = Wire::to(&keyspace).await;
-    let node = Node::start_still(&wire.settings(), without_heartbeats()).await;
-    wire.learn().await;
+    let (_keyspace, mut wire, node) = behind_a_wire().await;
     wire.note();
     let (org, user, project) = people(&node, "pinewood").await;
     let run = open(&node, org, user, project).await;
@@ -112,6 +106,15 @@ async fn every_statement_asks_for_a_local_quorum_and_batches_are_small_and_of_on
     }
     assert!(sent.iter().any(|statement| statement.texts.len() > 1), "no batch was seen");
     node.stop().await;
+}
+
+/// A server that sends nothing by itself, and the wire that it reaches the cluster over.
+async fn behind_a_wire() -> (Keyspace, Wire, Node) {
+    let keyspace = cql::keyspace().await;
+    let mut wire = Wire::to(&keyspace).await;
+    let node = Node::start_still(&wire.settings(), without_heartbeats()).await;
+    wire.learn().await;
+    (keyspace, wire, node)
 }
 
 /// Whether a statement reads rows without being bound to a whole key or to the first one.
