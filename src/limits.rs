@@ -264,6 +264,8 @@ pub const COPY_MARGIN: Duration = Duration::from_secs(24 * 3600);
 pub const PASSWORD_HASHES_PARALLEL: usize = 2;
 /// How many times as long as it has worked a thread rests that hashes passwords: two of them take two fifths of a core.
 pub const PASSWORD_REST: u32 = 4;
+/// After this long without its hash a password is hashed at the usual rank too.
+pub const PASSWORD_PATIENCE: Duration = Duration::from_millis(500);
 /// Passwords that may wait to be hashed: two seconds of work.
 pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
 /// Bytes of a token that is looked at.

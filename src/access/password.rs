@@ -3,7 +3,8 @@
 //!
 //! A thread that computes without a pause delays others on its core even at the lowest rank: whenever two of them want the
 //! core at once, the scheduler lets the one that has waited longest go before the second, until its next tick. So each hash is
-//! followed by a rest.
+//! followed by a rest. Where others want all cores all the time, the lowest rank may wait for many seconds: what is not
+//! done in time is done again at the usual one.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::http::Failure;
 use crate::limits;
@@ -78,6 +81,8 @@ pub struct Passwords {
     threads: Arc<Threads>,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// How long the paced threads are waited for.
+    patience: Duration,
     /// The hash of a password nobody has, for addresses nobody has.
     nobody: Arc<str>,
 }
@@ -97,6 +102,7 @@ impl Passwords {
             threads: Arc::new(Threads::new(parallel).map_err(failed)?),
             turns: Arc::new(Semaphore::new(parallel)),
             places: Arc::new(Semaphore::new(parallel.saturating_add(settings.waiting_max))),
+            patience: limits::PASSWORD_PATIENCE,
             nobody: nobody.into(),
         })
     }
@@ -129,7 +135,7 @@ impl Passwords {
     }
 }
 
-/// The right to hash. The next one has it when this is dropped and the thread has had its rest.
+/// The right to hash. The next one has it when this is dropped, and hashes when a thread has had its rest.
 pub struct Turn {
     passwords: Passwords,
     held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
@@ -156,18 +162,30 @@ impl Turn {
 
     async fn take<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+        work: impl Fn() -> Result<T, PasswordError> + Send + Sync + 'static,
     ) -> Result<T, PasswordError> {
+        let work = Arc::new(work);
         let (tell, told) = oneshot::channel();
-        let held = Arc::clone(&self.held);
+        let paced = Arc::clone(&work);
         self.passwords.threads.run(move || {
-            // A caller who goes away does not stop the work, so place and turn are held to the end.
-            let _held = held;
+            if tell.is_closed() {
+                return;
+            }
             let begun = cpu_time();
-            let _nobody_waits = tell.send(work());
+            let _nobody_waits = tell.send(paced());
             thread::sleep(cpu_time().saturating_sub(begun) * limits::PASSWORD_REST);
         });
-        told.await.map_err(failed)?
+        if let Ok(told) = timeout(self.passwords.patience, told).await {
+            return told.map_err(failed)?;
+        }
+        // Others leave the last rank nothing of the cores, and it cannot be raised: once more with the usual one.
+        let held = Arc::clone(&self.held);
+        let at_usual_rank = spawn_blocking(move || {
+            // A caller who goes away does not stop the work, so place and turn are held to its end.
+            let _held = held;
+            work()
+        });
+        at_usual_rank.await.map_err(failed)?
     }
 }
 
@@ -242,6 +260,7 @@ fn failed(error: impl std::fmt::Display) -> PasswordError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
     use super::*;
@@ -249,6 +268,13 @@ mod tests {
     /// Cheap enough to be used often.
     fn settings() -> PasswordSettings {
         PasswordSettings { memory_kib: 64, passes: 1, parallel: 1, waiting_max: 1 }
+    }
+
+    /// Longer than other tests keep the cores.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn patient() -> Passwords {
+        Passwords { patience: LONG, ..Passwords::new(settings()).unwrap() }
     }
 
     #[tokio::test]
@@ -278,7 +304,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_hashing_thread_lets_the_others_go_first() {
-        let passwords = Passwords::new(settings()).unwrap();
+        let passwords = patient();
         let policy =
             || thread_priority::thread_schedule_policy().map_err(|error| failed(format!("{error:?}")));
         let usual = policy().unwrap();
@@ -289,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_next_waits_for_the_rest_and_the_one_before_does_not() {
-        let passwords = Passwords::new(settings()).unwrap();
+        let passwords = patient();
         let length = Duration::from_millis(50);
         let work = move || {
             let begun = cpu_time();
@@ -302,6 +328,28 @@ mod tests {
         let rest = length * limits::PASSWORD_REST;
         assert!(begun - ended >= rest, "{:?}", begun - ended);
         assert!(told - ended < rest, "{:?}", told - ended);
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_is_done_at_the_usual_rank_and_once() {
+        let passwords = Passwords::new(settings()).unwrap();
+        let (busy, free) = std::sync::mpsc::channel::<()>();
+        passwords.threads.run(move || assert!(free.recv().is_err()));
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let work = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(thread::current().name().map(str::to_owned))
+        };
+        let begun = Instant::now();
+        let by = passwords.turn().await.unwrap().take(work).await.unwrap();
+        assert_ne!(by.as_deref(), Some("password"));
+        assert!(begun.elapsed() >= limits::PASSWORD_PATIENCE, "{:?}", begun.elapsed());
+        drop(busy);
+        let by =
+            passwords.turn().await.unwrap().take(|| Ok(thread::current().name().map(str::to_owned))).await;
+        assert_eq!(by, Ok(Some("password".to_owned())), "in time again");
+        assert_eq!(done.load(Ordering::SeqCst), 1, "nobody wanted it any more");
     }
 
     #[tokio::test]
