@@ -371,6 +371,8 @@ pub const CQL_LOCK_LAPSE: Duration = Duration::from_secs(60);
 pub const CQL_LOCK_WAIT: Duration = Duration::from_secs(180);
 /// How often it looks whether the other is done.
 pub const CQL_LOCK_LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long a node may take to learn of a keyspace or a table that another one has.
+pub const CQL_LEARN_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a change of an organization begins anew because another node was faster.
 pub const CQL_CHANGE_TRIES: u32 = 24;
 /// Longest pause before it does.

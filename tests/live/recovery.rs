@@ -2,7 +2,7 @@
 //! that there is. The door alone; the whole server is in `restarts`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use runstream::actors::feed::Frame;
@@ -127,11 +127,19 @@ async fn a_cut_at_any_byte_loses_nothing() {
     line.cut_after(700);
     line.cut();
     channel.tick(org, &frames);
-    for bytes in 0..60 {
-        line.cut_after(701 + bytes * 23);
-        if bytes % 6 == 0 {
+    // A client on a busy machine is slow to come back: it is cut so often all the same.
+    let mut step = 0;
+    let begun = Instant::now();
+    while step < 60 || viewers.seen().await[0].connects <= 20 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "after {step} steps the client came back too seldom"
+        );
+        line.cut_after(701 + step % 60 * 23);
+        if step % 6 == 0 {
             printer.tick(&channel);
         }
+        step += 1;
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     line.cut_after(0);
@@ -141,7 +149,6 @@ async fn a_cut_at_any_byte_loses_nothing() {
         one.must_have(&printer.texts);
         assert_eq!(one.recovered + 1, one.connects);
     }
-    assert!(seen[0].connects > 20, "{}", seen[0].connects);
 }
 
 /// Large texts wait while the transport changes: the library loses a packet there that it has looked at.

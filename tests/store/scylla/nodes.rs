@@ -45,6 +45,8 @@ struct Told {
     refused: [AtomicUsize; 3],
     /// Milliseconds of the longest wait.
     waited: [AtomicUsize; 3],
+    /// What each writer was acknowledged.
+    of_each: [AtomicUsize; WRITERS],
 }
 
 impl Told {
@@ -52,16 +54,18 @@ impl Told {
         self.now.store(now, Ordering::SeqCst);
     }
 
-    /// Waits until as many batches more as there are writers, several times over, are acknowledged.
+    /// Waits until several batches more of each writer are acknowledged.
     async fn until_it_flows(&self, settings: &ScyllaSettings) {
-        let acknowledged =
-            || self.acknowledged.iter().map(|count| count.load(Ordering::SeqCst)).sum::<usize>();
-        let (wanted, patience) = (acknowledged() + 5 * WRITERS, Instant::now() + FLOWS_WITHIN);
-        while acknowledged() < wanted {
+        let acknowledged = || self.of_each.each_ref().map(|count| count.load(Ordering::SeqCst));
+        let (before, patience) = (acknowledged(), Instant::now() + FLOWS_WITHIN);
+        while acknowledged().iter().zip(before).any(|(now, before)| *now < before + 5) {
             if Instant::now() > patience {
                 // Whose fault it is: somebody new who writes to the same nodes.
                 let written = timeout(FLOWS_WITHIN, write_anew(settings)).await;
-                panic!("it does not go on by itself; a new connection to the same nodes: {written:?}");
+                panic!(
+                    "it does not go on by itself: {before:?} to {:?}; a new connection to the same nodes: {written:?}",
+                    acknowledged()
+                );
             }
             pause(0.1).await;
         }
@@ -78,13 +82,20 @@ async fn write_anew(settings: &ScyllaSettings) -> Result<(), String> {
 }
 
 /// Sends batches until told; returns how many were acknowledged.
-async fn write(node: &Node, org: OrgId, run: &Opened, stop: &AtomicBool, told: &Told) -> u64 {
+async fn write(
+    node: &Node,
+    org: OrgId,
+    (writer, run): (usize, &Opened),
+    stop: &AtomicBool,
+    told: &Told,
+) -> u64 {
     let mut n = 0;
     while !stop.load(Ordering::Acquire) {
         let (before, begun) = (told.now.load(Ordering::SeqCst), Instant::now());
         match node.engine.ingest(org, run.session, line(n, &format!("line {n}"))).await {
             Ok(_) => {
                 told.acknowledged[before].fetch_add(1, Ordering::SeqCst);
+                told.of_each[writer].fetch_add(1, Ordering::SeqCst);
                 n += 1;
             }
             Err(EngineError::Busy { retry_after_s }) => {
@@ -113,17 +124,18 @@ async fn one_node_less_is_not_noticed_and_two_less_cost_waiting_and_no_batch() {
     let (org, user, project) = people(&node, "pinewood").await;
     let (stop, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Told::default()));
     let mut writers = Vec::new();
-    for _ in 0..WRITERS {
+    for writer in 0..WRITERS {
         let run = open(&node, org, user, project).await;
         let (node, stop, told) = (Arc::clone(&node), Arc::clone(&stop), Arc::clone(&told));
         writers.push(tokio::spawn(async move {
-            let acknowledged = write(&node, org, &run, &stop, &told).await;
+            let acknowledged = write(&node, org, (writer, &run), &stop, &told).await;
             (run, acknowledged)
         }));
     }
     let rounds = if long_mode() { ROUNDS_LONG } else { ROUNDS };
     for round in 0..rounds {
         let (begun, first) = (Instant::now(), round % 3);
+        cql::have_met(&settings, &servers).await;
         told.until_it_flows(&settings).await;
         told.goes_on(ONE_DEAD);
         servers[first].kill();

@@ -7,6 +7,7 @@ use runstream::clock::{Clock, SystemClock};
 use runstream::store::scylla::schema::{self, KeyspaceSettings, Replication, STEPS, SchemaError};
 use runstream::store::scylla::{Cql, ScyllaSettings};
 
+use crate::support::cql::Wire;
 use crate::support::process::{run, text};
 use crate::support::{cql, process};
 
@@ -37,6 +38,28 @@ async fn of_several_appliers_at_once_exactly_one_applies_each_step() {
     assert!(status.has_keyspace && status.pending.is_empty());
     assert_eq!(status.applied.len(), STEPS.len());
     cql::connect(&settings).await.check_schema().await.unwrap();
+}
+
+/// Nodes learn of a new keyspace one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_node_that_does_not_know_the_new_keyspace_yet_is_asked_again() {
+    let settings = cql::settings(cql::server().await);
+    assert_eq!(apply(&settings).await.unwrap(), all_steps());
+    let mut wire = Wire::to(&settings).await;
+    let settings = wire.settings();
+    wire.hide_keyspace(1);
+    assert_eq!(apply(&settings).await.unwrap(), [0; 0]);
+    assert!(wire.mend(), "the keyspace was never hidden");
+
+    wire.hide_keyspace(1);
+    assert!(schema::status(&settings, clock()).await.unwrap().pending.is_empty());
+    assert!(wire.mend(), "the keyspace was never hidden");
+
+    // Not for ever.
+    wire.hide_keyspace(usize::MAX);
+    let sentence = apply(&settings).await.unwrap_err().to_string();
+    assert!(sentence.contains("no keyspace"), "{sentence}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

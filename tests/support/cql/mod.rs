@@ -11,11 +11,13 @@ pub(crate) use server::Server;
 pub(crate) use wire::{Fault, LATE, Statement, Wire};
 
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use runstream::clock::SystemClock;
 use runstream::store::scylla::schema::{self, KeyspaceSettings, Replication, STEPS, Step};
 use runstream::store::scylla::{Cql, Password, ScyllaSettings};
 use scylla::client::session_builder::SessionBuilder;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 
 /// The server that all tests of the process share.
 static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&["-Dcassandra.unsafesystem=true"]));
@@ -134,6 +136,30 @@ pub(crate) async fn owners_of(
         owners[0].0.address.to_string()
     };
     partitions.map(|part| (part, owner(part))).collect()
+}
+
+/// Waits until each of several nodes finds all others alive: one of them writes what all have to keep.
+///
+/// # Panics
+/// If it takes longer than a minute.
+pub(crate) async fn have_met(settings: &ScyllaSettings, servers: &[Server]) {
+    let begun = Instant::now();
+    let session = SessionBuilder::new().known_nodes(&settings.nodes).fetch_schema_metadata(false);
+    let session = session.build().await.unwrap();
+    let mut put = scylla::statement::unprepared::Statement::new(format!(
+        "INSERT INTO {}.run_window (org, time_window) VALUES (0x00, 0)",
+        settings.keyspace
+    ));
+    put.set_consistency(scylla::statement::Consistency::All);
+    for server in servers {
+        let address = server.node().parse().unwrap();
+        let only = SingleTargetLoadBalancingPolicy::new(NodeIdentifier::NodeAddress(address), None);
+        put.set_load_balancing_policy(Some(only));
+        while let Err(error) = session.query_unpaged(put.clone(), ()).await {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{address} does not find the others: {error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 /// Settings for a keyspace that has the whole schema, on a server of one's own.

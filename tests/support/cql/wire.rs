@@ -112,7 +112,7 @@ pub(crate) struct Wire {
     /// What was made known to the node over it.
     prepared: UnboundedReceiver<Sent>,
     seen: Option<UnboundedReceiver<Sent>>,
-    /// What failed by [`Wire::fail`].
+    /// What failed by [`Wire::fail`] or [`Wire::hide_keyspace`].
     failed: Option<UnboundedReceiver<Sent>>,
     ids: HashMap<Vec<u8>, String>,
     /// Reaches the node directly.
@@ -218,6 +218,17 @@ impl Wire {
         self.proxy.running_nodes[0].change_request_rules(Some(vec![rule]));
     }
 
+    /// The node says the next so many times that it knows no keyspace of that name, as one does that has not learned of it.
+    pub(crate) fn hide_keyspace(&mut self, times: usize) {
+        let using = Condition::RequestOpcode(RequestOpcode::Query)
+            .and(Condition::BodyContainsCaseSensitive(b"USE ".to_vec().into_boxed_slice()))
+            .and(Condition::TrueForLimitedTimes(times));
+        let (told, hidden) = unbounded_channel();
+        self.failed = Some(hidden);
+        let reaction = RequestReaction::forge_with_error(DbError::Invalid).with_feedback_when_performed(told);
+        self.proxy.running_nodes[0].change_request_rules(Some(vec![RequestRule(using, reaction)]));
+    }
+
     /// Statements arrive this much later.
     pub(crate) fn slow_down(&mut self, delay: Duration) {
         let statements = [RequestOpcode::Execute, RequestOpcode::Batch, RequestOpcode::Query];
@@ -226,7 +237,7 @@ impl Wire {
         self.proxy.running_nodes[0].change_request_rules(Some(vec![rule]));
     }
 
-    /// Everything passes. Whether what [`Wire::fail`] asked for has happened.
+    /// Everything passes. Whether what was to fail has failed.
     pub(crate) fn mend(&mut self) -> bool {
         self.proxy.turn_off_rules();
         self.failed.take().is_some_and(|mut failed| failed.try_recv().is_ok())

@@ -6,6 +6,7 @@ mod lock;
 mod steps;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use backon::{ConstantBuilder, Retryable};
 pub use keyspace::{Durability, KeyspaceSettings, Replication, Tablets};
@@ -17,7 +18,7 @@ use super::connect::{ConnectError, Cql};
 use super::settings::ScyllaSettings;
 use super::statement::{Purpose, Spec, failed};
 use crate::clock::Clock;
-use crate::limits::{CQL_LOCK_LAPSE, CQL_LOCK_LOOK_AGAIN, CQL_LOCK_WAIT};
+use crate::limits::{CQL_LEARN_PATIENCE, CQL_LOCK_LAPSE, CQL_LOCK_LOOK_AGAIN, CQL_LOCK_WAIT};
 use crate::store::contract::{StoreError, StoreResult};
 
 /// The schema's own tables. Several processes may create them at once: they are asked for first.
@@ -26,8 +27,6 @@ const OWN_TABLES: [&str; 2] = [
      PRIMARY KEY (part, number))",
     "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder uuid)",
 ];
-/// How often a node is asked again for a keyspace or a table that another one has.
-const LOOKS_AT_WHAT_IS_NEW: usize = 20;
 /// The one partition of `schema_steps`.
 const PART: &str = "runstream";
 
@@ -102,16 +101,17 @@ pub async fn apply(
 
 /// Connects to a keyspace that one node at least has: another one may learn of it a moment later.
 async fn connect_to_existing(settings: &ScyllaSettings, clock: Arc<dyn Clock>) -> Result<Cql, ConnectError> {
+    let begun = Instant::now();
     (|| Cql::connect(settings, Arc::clone(&clock)))
-        .retry(patience())
-        .when(|error| matches!(error, ConnectError::NoKeyspace { .. }))
+        .retry(AGAIN)
+        .when(|error| {
+            matches!(error, ConnectError::NoKeyspace { .. }) && begun.elapsed() < CQL_LEARN_PATIENCE
+        })
         .await
 }
 
-/// With a node that does not know yet what others do.
-const fn patience() -> ConstantBuilder {
-    ConstantBuilder::new().with_delay(CQL_LOCK_LOOK_AGAIN).with_max_times(LOOKS_AT_WHAT_IS_NEW)
-}
+/// A node that does not know yet what others do is asked again.
+const AGAIN: ConstantBuilder = ConstantBuilder::new().with_delay(CQL_LOCK_LOOK_AGAIN).without_max_times();
 
 /// What the cluster has of the schema, and what of it is missing.
 ///
@@ -211,7 +211,9 @@ impl Cql {
             purpose: Purpose::SerialRead,
         };
         // A node lists a new table a moment before it knows it.
-        let read = (|| self.prepare(read)).retry(patience()).await?;
+        let begun = Instant::now();
+        let prepare = || self.prepare(read);
+        let read = prepare.retry(AGAIN).when(|_| begun.elapsed() < CQL_LEARN_PATIENCE).await?;
         self.first_rows(&read, (PART,), usize::MAX).await
     }
 }
