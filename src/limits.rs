@@ -262,8 +262,8 @@ pub const COPY_LEASE_PATIENCE: Duration = Duration::from_secs(30);
 pub const COPY_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// Passwords hashed at the same time; each takes a core and 19 MiB.
 pub const PASSWORD_HASHES_PARALLEL: usize = 2;
-/// How many times as long as it has worked a thread rests that hashes passwords: two of them take two fifths of a core.
-pub const PASSWORD_REST: u32 = 4;
+/// How often those who wait for a core are looked at while a password is hashed.
+pub const PASSWORD_PULSE: Duration = Duration::from_micros(200);
 /// After this long without its hash a password is hashed at the usual rank too.
 pub const PASSWORD_PATIENCE: Duration = Duration::from_millis(500);
 /// Passwords that may wait to be hashed: two seconds of work.

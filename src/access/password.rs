@@ -2,18 +2,18 @@
 //! starves the rest of the process nor takes its memory. Source: API reference, identity 2.5, 4.2.
 //!
 //! A thread that computes without a pause delays others on its core even at the lowest rank: whenever two of them want the
-//! core at once, the scheduler lets the one that has waited longest go before the second, until its next tick. So each hash is
-//! followed by a rest. Where others want all cores all the time, the lowest rank may wait for many seconds: what is not
-//! done in time is done again at the usual one.
+//! core at once, the scheduler lets the one that has waited longest go before the second, until its next tick. A pulse makes
+//! it look again before. Where others want all cores all the time, the lowest rank may wait for many seconds: what is not done
+//! in time is done again at the usual one.
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -135,7 +135,7 @@ impl Passwords {
     }
 }
 
-/// The right to hash. The next one has it when this is dropped, and hashes when a thread has had its rest.
+/// The right to hash. The next one has it when this is dropped.
 pub struct Turn {
     passwords: Passwords,
     held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
@@ -166,14 +166,12 @@ impl Turn {
     ) -> Result<T, PasswordError> {
         let work = Arc::new(work);
         let (tell, told) = oneshot::channel();
-        let paced = Arc::clone(&work);
+        let (paced, pulse) = (Arc::clone(&work), Arc::clone(&self.passwords.threads.pulse));
         self.passwords.threads.run(move || {
             if tell.is_closed() {
                 return;
             }
-            let begun = cpu_time();
-            let _nobody_waits = tell.send(paced());
-            thread::sleep(cpu_time().saturating_sub(begun) * limits::PASSWORD_REST);
+            let _nobody_waits = tell.send(pulse.during(&*paced));
         });
         if let Ok(told) = timeout(self.passwords.patience, told).await {
             return told.map_err(failed)?;
@@ -190,7 +188,10 @@ impl Turn {
 }
 
 /// The threads that hash: a runtime for nothing but its blocking work, which comes and goes with the work.
-struct Threads(Option<Runtime>);
+struct Threads {
+    runtime: Option<Runtime>,
+    pulse: Arc<Pulse>,
+}
 
 impl Threads {
     fn new(parallel: usize) -> io::Result<Self> {
@@ -200,11 +201,14 @@ impl Threads {
             .thread_name("password")
             .on_thread_start(give_way)
             .build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self {
+            runtime: Some(runtime),
+            pulse: Arc::new(Pulse::new(|| thread::sleep(limits::PASSWORD_PULSE))?),
+        })
     }
 
     fn run(&self, work: impl FnOnce() + Send + 'static) {
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.runtime {
             runtime.spawn_blocking(work);
         }
     }
@@ -213,9 +217,68 @@ impl Threads {
 impl Drop for Threads {
     /// Without waiting, which async code must not do.
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A thread of the usual rank that wakes up again and again while a password is hashed, and does nothing. What the
+/// scheduler has let go before its betters goes on until somebody wakes up, or until the next tick: up to 4 ms.
+struct Pulse {
+    shared: Arc<Beats>,
+    thread: Thread,
+}
+
+/// What is hashed now, for [`Pulse`].
+#[derive(Default)]
+struct Beats {
+    under_way: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Pulse {
+    fn new(beat: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Beats::default());
+        let beats = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("pulse".to_owned()).spawn(move || beats.go_on(beat))?;
+        Ok(Self { shared, thread: thread.thread().clone() })
+    }
+
+    /// Runs `work` while this beats.
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.shared.under_way.fetch_add(1, Ordering::SeqCst);
+        let _under_way = UnderWay(&self.shared);
+        self.thread.unpark();
+        work()
+    }
+}
+
+/// One hash that is made. Over when it is dropped, by a panic too.
+struct UnderWay<'a>(&'a Beats);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Beats {
+    fn go_on(&self, beat: impl Fn()) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if self.under_way.load(Ordering::SeqCst) > 0 {
+                beat();
+            } else {
+                thread::park();
+            }
+        }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 
@@ -244,11 +307,6 @@ mod rank {
     }
 }
 
-/// What this thread has used of a core.
-fn cpu_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
-}
-
 fn hash_now(argon: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
     let hash: PasswordHash = argon.hash_password(password).map_err(failed)?;
     Ok(hash.to_string())
@@ -260,7 +318,6 @@ fn failed(error: impl std::fmt::Display) -> PasswordError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
     use super::*;
@@ -313,21 +370,38 @@ mod tests {
         assert_eq!(policy(), Ok(usual), "nobody else gave way");
     }
 
-    #[tokio::test]
-    async fn who_comes_next_waits_for_the_rest_and_the_one_before_does_not() {
-        let passwords = patient();
-        let length = Duration::from_millis(50);
-        let work = move || {
-            let begun = cpu_time();
-            while cpu_time() - begun < length {}
-            Ok(Instant::now())
+    #[test]
+    fn the_pulse_beats_while_something_is_hashed_and_ends_with_the_last_hash() {
+        let beats = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&beats);
+        let pulse = Pulse::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(1));
+        });
+        let pulse = pulse.unwrap();
+        let count = || beats.load(Ordering::SeqCst);
+        let until = |wanted: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !wanted() {
+                assert!(begun.elapsed() < LONG, "{} beats", count());
+                thread::sleep(Duration::from_millis(1));
+            }
         };
-        let ended = passwords.turn().await.unwrap().take(work).await.unwrap();
-        let told = Instant::now();
-        let begun = passwords.turn().await.unwrap().take(|| Ok(Instant::now())).await.unwrap();
-        let rest = length * limits::PASSWORD_REST;
-        assert!(begun - ended >= rest, "{:?}", begun - ended);
-        assert!(told - ended < rest, "{:?}", told - ended);
+        for _ in 0..2 {
+            let before = count();
+            pulse.during(|| until(&|| count() > before + 3));
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pulse.during(|| panic!("on purpose"))
+            }));
+            assert!(panicked.is_err());
+            // One may be under way.
+            thread::sleep(Duration::from_millis(20));
+            let after = count();
+            thread::sleep(Duration::from_millis(20));
+            assert_eq!(count(), after, "nothing is hashed");
+        }
+        drop(pulse);
+        until(&|| Arc::strong_count(&beats) == 1);
     }
 
     #[tokio::test]
