@@ -116,6 +116,8 @@ pub const GLANCE_BYTES_MAX: usize = 4 << 10;
 
 /// An execution actor without a message for this long leaves memory.
 pub const ACTOR_IDLE: Duration = Duration::from_secs(30);
+/// Idle runs are asked to leave in so many shares, one at each [`HOUSEKEEPING_INTERVAL`].
+pub const IDLE_SHARES: u8 = 15;
 /// From when text is durable until it has been handed to the viewers' sockets: meanwhile more is gathered, for one frame
 /// per run.
 pub const FEED_TICK: Duration = Duration::from_millis(30);

@@ -73,6 +73,7 @@ pub(super) async fn start(
         due,
         under_way: JoinSet::new(),
         folding: 0,
+        share: 0,
         next_sweep_ms: 0,
         next_recount_ms: next_recount(engine.deps.clock.now_ms()),
     };
@@ -87,6 +88,8 @@ struct Keeping {
     due: VecDeque<Due>,
     under_way: JoinSet<Done>,
     folding: usize,
+    /// Which of [`limits::IDLE_SHARES`] is asked next.
+    share: u8,
     next_sweep_ms: UnixMs,
     next_recount_ms: UnixMs,
 }
@@ -126,7 +129,8 @@ impl Keeping {
 
     async fn keep(&mut self, now_ms: UnixMs) {
         self.settle_due(now_ms);
-        leave_if_idle(&self.engine, now_ms);
+        self.share = (self.share + 1) % limits::IDLE_SHARES;
+        leave_if_idle(&self.engine, self.share, now_ms);
         if now_ms >= self.next_sweep_ms {
             let interval_ms = millis(self.engine.deps.settings.orphan_sweep_interval);
             self.next_sweep_ms = now_ms.saturating_add(interval_ms);
@@ -181,11 +185,15 @@ impl Keeping {
     }
 }
 
-/// Asks what has been idle for long to leave; each decides for itself.
-fn leave_if_idle(engine: &Engine, now_ms: UnixMs) {
+/// Asks what has been idle for long to leave; each decides for itself. Of the runs, which may be many, one share: to ask
+/// all at once would keep a core from everybody else for milliseconds.
+fn leave_if_idle(engine: &Engine, share: u8, now_ms: UnixMs) {
     let since_ms = now_ms.saturating_sub(millis(engine.deps.settings.actor_idle));
     let directory = &engine.deps.directory;
-    for actor in &directory.executions {
+    // The last bytes of ids are random.
+    let is_asked =
+        |id: &ExecutionId| id.as_bytes().last().is_some_and(|last| last % limits::IDLE_SHARES == share);
+    for actor in directory.executions.iter().filter(|actor| is_asked(actor.key())) {
         // An actor that is gone has left already.
         let _gone = actor.cast(ExecutionMessage::LeaveIfIdle { since_ms });
     }

@@ -11,6 +11,7 @@ use crate::domain::id::ProjectId;
 use crate::domain::plan::Plan;
 use crate::domain::setup::SetupRequest;
 use crate::domain::usage::Period;
+use crate::limits;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_arrive_while_an_append_is_in_flight_share_the_next() {
@@ -129,7 +130,7 @@ async fn idle_runs_and_organizations_leave_memory_and_come_back() {
     );
     let watching = rig.engine.progress(rig.org, run.execution).await.unwrap();
     assert_eq!(rig.engine.stats().executions, 1);
-    for _ in 0..40 {
+    for _ in 0..50 {
         rig.pass(Duration::from_secs(1)).await;
     }
     assert_eq!(rig.engine.stats().executions, 1, "a watched run stays");
@@ -139,6 +140,26 @@ async fn idle_runs_and_organizations_leave_memory_and_come_back() {
     assert_eq!(rig.text(&run).await, "one\ntwo\n");
     let completeness = rig.engine.completeness(rig.org, run.execution).await.unwrap().unwrap();
     assert_eq!(completeness.batches_refused_tier, 1, "what was refused outlives the actor");
+}
+
+#[tokio::test]
+async fn idle_runs_leave_a_few_at_a_time() {
+    let rig = Rig::new().await;
+    let runs = 8 * usize::from(limits::IDLE_SHARES);
+    for _ in 0..runs {
+        let run = rig.open().await;
+        rig.send(&run, rig.line(1, "one")).await.unwrap();
+    }
+    assert_eq!(rig.engine.stats().executions, runs);
+    let (mut before, mut most) = (runs, 0);
+    for _ in 0..60 {
+        rig.pass(Duration::from_secs(1)).await;
+        let now = rig.engine.stats().executions;
+        most = most.max(before - now);
+        before = now;
+    }
+    rig.until(|| async { rig.engine.stats().executions == 0 }).await;
+    assert!((1..runs / 3).contains(&most), "{most} of {runs} left at once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
