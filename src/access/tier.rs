@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -131,8 +132,15 @@ pub fn rate_headers(verdict: &Verdict, headers: &mut HeaderMap) {
     }
 }
 
-/// A number as a header's value, in memory of exactly its size.
+/// A number as a header's value: a small one is written once for the whole process, others in memory of exactly their
+/// size.
 fn remaining(number: u32) -> HeaderValue {
+    const SMALL: u32 = 1 << 10;
+    static WRITTEN: LazyLock<Vec<HeaderValue>> =
+        LazyLock::new(|| (0..SMALL).map(HeaderValue::from).collect());
+    if let Some(written) = WRITTEN.get(number as usize) {
+        return written.clone();
+    }
     let digits = Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes());
     // Digits can stand in a header.
     HeaderValue::from_maybe_shared(digits).unwrap_or_else(|_| number.into())

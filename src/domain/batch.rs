@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::execution::Status;
 use crate::clock::UnixMs;
@@ -105,6 +106,9 @@ pub enum Item {
     },
 }
 
+/// The items of a batch. Mostly there is one: log lines of one test become one item.
+pub type Items = SmallVec<[Item; 1]>;
+
 /// The normal form of one request's events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -115,7 +119,7 @@ pub struct Batch {
     /// The bytes that [`Span`]s point into, UTF-8.
     pub strings: Bytes,
     /// The events.
-    pub items: Vec<Item>,
+    pub items: Items,
     /// Events in the request.
     pub received: u32,
     /// Events that were cut.

@@ -144,7 +144,7 @@ pub(crate) fn batch(events: &[Event]) -> Batch {
         text: text.into(),
         text_units,
         strings: strings.into(),
-        items,
+        items: items.into(),
         received,
         truncated: 0,
         rejected: 0,

@@ -310,7 +310,7 @@ fn millis(duration: std::time::Duration) -> i64 {
 mod tests {
     use super::*;
     use crate::actors::tests::fixtures as testing;
-    use crate::domain::batch::{BatchNumber, Span, TestStatus};
+    use crate::domain::batch::{BatchNumber, Items, Span, TestStatus};
 
     const ARRIVED_MS: UnixMs = 1_000_000;
 
@@ -351,6 +351,7 @@ mod tests {
     }
 
     fn batch(items: Vec<Item>) -> Batch {
+        let items = Items::from_vec(items);
         let received = u32::try_from(items.len()).unwrap();
         Batch { strings: "t".into(), items, received, ..Batch::default() }
     }

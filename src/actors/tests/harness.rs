@@ -159,7 +159,7 @@ impl Rig {
     pub(super) fn delivered(&self, digest: u128, text: String, strings: &str, items: Vec<Item>) -> Delivered {
         let received = u32::try_from(items.len()).unwrap();
         let text_units = text.encode_utf16().count() as u64;
-        let strings = strings.to_owned().into();
+        let (strings, items) = (strings.to_owned().into(), items.into());
         let batch = Batch { text: text.into(), text_units, strings, items, received, ..Batch::default() };
         let received_ms = self.clock.now_ms();
         let receipt = Receipt { received_ms, digest, nonce: rand::random(), body_bytes: 1, number: None };

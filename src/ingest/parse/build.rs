@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::batch::{Batch, Item, Span, Stream, TestStatus};
+use crate::domain::batch::{Batch, Item, Items, Span, Stream, TestStatus};
 use crate::domain::{test_id, text};
 
 /// How many test ids are remembered, so that the events of a test share one copy of its id. More than the workers a
@@ -125,7 +125,7 @@ impl Builder {
             text_units: text::utf16_len(&self.log),
             text,
             strings,
-            items: self.items.as_slice().to_vec(),
+            items: Items::from_slice(&self.items),
             received,
             truncated,
             rejected,

@@ -262,7 +262,15 @@ pub(in crate::store) fn decode(key: SegmentKey, stored: &Bytes) -> StoreResult<S
             SegmentBatch {
                 session,
                 receipt,
-                batch: Batch { text, text_units, strings, items, received, truncated, rejected },
+                batch: Batch {
+                    text,
+                    text_units,
+                    strings,
+                    items: items.into(),
+                    received,
+                    truncated,
+                    rejected,
+                },
             }
         });
     let SegmentKey { org, execution, epoch, seq } = key;
@@ -335,7 +343,7 @@ mod tests {
             text: Bytes::from_static("grün 🦀".as_bytes()),
             text_units: 7,
             strings: Bytes::from_static(b"testxy"),
-            items,
+            items: items.into(),
             received: 5,
             truncated: 1,
             rejected: 1,

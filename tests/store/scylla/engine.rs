@@ -107,7 +107,8 @@ pub(super) fn line(n: u64, line: &str) -> Delivered {
     let text = format!("{line}\n");
     let item = Item::Log { test: None, stream: None, text_end: text.len() as u32 };
     let text_units = text.len() as u64;
-    let batch = Batch { text: text.into(), text_units, items: vec![item], received: 1, ..Batch::default() };
+    let batch =
+        Batch { text: text.into(), text_units, items: [item].into(), received: 1, ..Batch::default() };
     let receipt = Receipt {
         received_ms: SystemClock.now_ms(),
         digest: u128::from(n) << 64 | 1,
