@@ -347,6 +347,11 @@ pub const MAIL_PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Bytes of rows that the embedded store keeps in memory.
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
+/// Bytes of new rows of one table that the embedded store keeps in memory before it writes them out.
+pub const STORE_MEMTABLE_BYTES: u64 = 8 << 20;
+/// Bytes of the log that keeps such rows from being lost. When it is full the tables with the oldest of them are written
+/// out: so this bounds what all of them have in memory.
+pub const STORE_LOG_BYTES: u64 = 64 << 20;
 /// Bytes reserved for a file of the journal: a file is written and synced without changing its length.
 pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
 /// Bytes of the disk left free for folding what was accepted.

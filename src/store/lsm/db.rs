@@ -11,6 +11,7 @@ use fjall::{
 };
 
 use super::failure::FailureLatch;
+use crate::limits::{STORE_LOG_BYTES, STORE_MEMTABLE_BYTES};
 use crate::store::contract::{StoreError, StoreResult};
 
 /// A handle on the database; cheap to clone.
@@ -35,7 +36,8 @@ impl Db {
     /// Opens or creates the database in `dir`. Blocks.
     pub(super) fn open(dir: &Path, cache_bytes: u64, failure: Arc<FailureLatch>) -> StoreResult<Self> {
         let inner =
-            SingleWriterTxDatabase::builder(dir).cache_size(cache_bytes).open().map_err(store_error)?;
+            SingleWriterTxDatabase::builder(dir).cache_size(cache_bytes).max_journaling_size(STORE_LOG_BYTES);
+        let inner = inner.open().map_err(store_error)?;
         Ok(Self { inner, keyspaces: Arc::default(), failure, syncs: Arc::default() })
     }
 
@@ -44,7 +46,8 @@ impl Db {
         if let Some(known) = self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(known.clone());
         }
-        let opened = self.inner.keyspace(name, KeyspaceCreateOptions::default).map_err(store_error)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_MEMTABLE_BYTES);
+        let opened = self.inner.keyspace(name, options).map_err(store_error)?;
         self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).insert(name, opened.clone());
         Ok(opened)
     }
