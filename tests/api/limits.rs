@@ -5,8 +5,8 @@ use runstream::domain::plan::Plan;
 use serde_json::json;
 
 use crate::support::beneath::{Beneath, on_each_store_beneath};
-use crate::support::cql;
 use crate::support::site::{Answer, Ask, Site, unlimited};
+use crate::support::{cql, long_mode};
 
 on_each_store_beneath! {
     of_racing_setups_exactly_as_many_win_as_the_plan_has_runs,
@@ -16,6 +16,16 @@ on_each_store_beneath! {
 /// Requests at once, more than any of these limits.
 const AT_ONCE: usize = 60;
 const LIMIT: usize = 50;
+
+/// How often so many race; each of the requests with all the others.
+fn bursts(beneath: &Beneath) -> usize {
+    match (beneath.is_scylla(), long_mode()) {
+        (false, true) => 200,
+        (false, false) => 4,
+        (true, true) => 10,
+        (true, false) => 1,
+    }
+}
 
 async fn site(beneath: &Beneath, plan: Plan) -> Site {
     Site::start_with(|settings| {
@@ -49,8 +59,7 @@ async fn check_race(asked: Vec<Ask<'_>>, failure: (u16, &str)) {
 
 async fn of_racing_setups_exactly_as_many_win_as_the_plan_has_runs(beneath: &Beneath) {
     let site = site(beneath, Plan::Free).await;
-    // Each of the requests races with all the others.
-    for race in 0..if beneath.is_scylla() { 1 } else { 4 } {
+    for race in 0..bursts(beneath) {
         let rosa = site.sign_up(&format!("rosa-{race}")).await;
         let (project, key) = (site.project(&rosa, "Web Shop").await, site.key(&rosa).await);
         let setup = json!({ "projectId": project, "framework": "playwright", "reporterVersion": "1", "totalTests": 1 });
@@ -63,7 +72,7 @@ async fn of_racing_setups_exactly_as_many_win_as_the_plan_has_runs(beneath: &Ben
 
 async fn of_racing_keys_exactly_fifty_are_made(beneath: &Beneath) {
     let site = site(beneath, Plan::Enterprise).await;
-    for race in 0..if beneath.is_scylla() { 1 } else { 4 } {
+    for race in 0..bursts(beneath) {
         let rosa = site.sign_up(&format!("rosa-{race}")).await;
         let asked = (0..AT_ONCE).map(|_| site.post("/api/auth/api-keys").token(&rosa.token)).collect();
         check_race(asked, (409, "API key limit reached")).await;
