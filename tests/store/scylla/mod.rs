@@ -6,6 +6,7 @@ mod crash;
 mod engine;
 mod frozen;
 mod killed;
+mod lives;
 mod nodes;
 mod schema;
 mod served;

@@ -28,7 +28,15 @@ pub(super) async fn follow_terms(core: Weak<Core>, mut terms: watch::Receiver<Ar
         if term.incarnation != begun {
             let Some(core) = core.upgrade() else { return };
             core.owned.retain(|_, owned| owned.term.incarnation == term.incarnation);
-            match core.begin_term(&term).await {
+            // A life that ends meanwhile has nothing to take over any more: the next one begins at once.
+            let beginning = tokio::select! {
+                beginning = core.begin_term(&term) => beginning,
+                changed = terms.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            match beginning {
                 Ok(()) => begun = term.incarnation,
                 Err(error) => {
                     tracing::warn!(%error, "the node is not back yet");
