@@ -140,8 +140,8 @@ impl Access {
         if recalled.is_none() {
             self.inner.keys.remember(text, hash);
         }
-        let role = self.role_through(key.org, key.owner, key.created_ms, now_ms).await?;
-        let role = role.ok_or_else(invalid_key)?;
+        let owner = self.account(key.owner, now_ms).await?;
+        let role = role_through(owner, key.org, key.created_ms).ok_or_else(invalid_key)?;
         self.mark_use(&key, now_ms);
         Ok(Caller { org: key.org, user: key.owner, role, credential: Credential::Key(key.id) })
     }
@@ -170,26 +170,11 @@ impl Access {
             Credential::Key(id) => {
                 let read = self.inner.store.key(caller.org, *id).await;
                 let key = read.map_err(cannot_check)?.ok_or_else(invalid_key)?;
-                let role = self.role_through(key.org, key.owner, key.created_ms, self.now_ms()).await?;
-                Ok(Caller { role: role.ok_or_else(invalid_key)?, ..caller.clone() })
+                let owner = self.read_account(key.owner).await?;
+                let role = role_through(owner, key.org, key.created_ms).ok_or_else(invalid_key)?;
+                Ok(Caller { role, ..caller.clone() })
             }
         }
-    }
-
-    /// The role that a key of `owner` in `org` acts with, or `None` if it no longer acts at all.
-    async fn role_through(
-        &self,
-        org: OrgId,
-        owner: UserId,
-        created_ms: UnixMs,
-        now_ms: UnixMs,
-    ) -> Result<Option<Role>, Failure> {
-        let account = self.account(owner, now_ms).await?.filter(|account| {
-            account.status == AccountStatus::Active
-                && account.org == org
-                && created_ms >= account.credentials_valid_from_ms
-        });
-        Ok(account.map(|account| account.role))
     }
 
     async fn known_key(&self, hash: &KeyHash, now_ms: UnixMs) -> Result<Option<Arc<KnownKey>>, Failure> {
@@ -251,6 +236,16 @@ impl Access {
             let _lost = self.inner.used_keys.try_send((key.org, key.id, now_ms));
         }
     }
+}
+
+/// The role that a key of this owner, made in `org` at `created_ms`, acts with; `None` if it no longer acts at all.
+fn role_through(owner: Option<Account>, org: OrgId, created_ms: UnixMs) -> Option<Role> {
+    let owner = owner.filter(|owner| {
+        owner.status == AccountStatus::Active
+            && owner.org == org
+            && created_ms >= owner.credentials_valid_from_ms
+    });
+    owner.map(|owner| owner.role)
 }
 
 /// What a header holds that may be there once.

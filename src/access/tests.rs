@@ -212,11 +212,21 @@ async fn changes_behind_its_back_are_seen_within_five_seconds() {
     let ((id, key), token) = (world.key().await, world.access.issue_token(&world.user).unwrap());
     assert!(world.by_token(&token.token).await.is_ok() && world.by_key(&key.text).await.is_ok());
     let caller = world.by_token(&token.token).await.unwrap();
+    let through_key = world.by_key(&key.text).await.unwrap();
     // As another node would: past this one's caches.
+    let suspended = User { status: AccountStatus::Suspended, ..world.user.clone() };
+    world.store.update_user(suspended, None).await.unwrap();
+    let heard = (world.access.still_valid(&caller).await, world.access.still_valid(&through_key).await);
+    assert_eq!(heard.0.unwrap_err().error, "Account suspended");
+    assert_eq!(heard.1.unwrap_err().error, "Invalid API key", "the owner is read anew too");
+    assert!(world.by_key(&key.text).await.is_ok(), "cached");
+    world.store.update_user(world.user.clone(), None).await.unwrap();
+    assert!(world.access.still_valid(&through_key).await.is_ok());
     world.store.revoke_token(&token.id, token.expires_ms, world.audit()).await.unwrap();
     world.store.revoke_key(world.user.org, id, world.audit()).await.unwrap();
     assert!(world.by_token(&token.token).await.is_ok() && world.by_key(&key.text).await.is_ok(), "cached");
     assert!(world.access.still_valid(&caller).await.is_err(), "an open connection hears the truth");
+    assert!(world.access.still_valid(&through_key).await.is_err(), "an open connection hears the truth");
     world.clock.advance(Duration::from_secs(5));
     assert_eq!(world.by_token(&token.token).await, refused("401 Invalid token"));
     assert_eq!(world.by_key(&key.text).await, refused("401 Invalid API key"));
