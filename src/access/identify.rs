@@ -249,14 +249,18 @@ fn role_through(owner: Option<Account>, org: OrgId, created_ms: UnixMs) -> Optio
 }
 
 /// What a header holds that may be there once.
-enum Presented<'h> {
+pub enum Presented<'h> {
+    /// It is not there.
     Nothing,
+    /// The value of the only one.
     One(&'h [u8]),
     /// Whoever stands in front of this server may have looked at another one of them.
     Several,
 }
 
-fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Presented<'h> {
+/// What these headers hold under the name of a credential.
+#[must_use]
+pub fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Presented<'h> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Presented::Nothing,

@@ -36,7 +36,7 @@ use key::KeyHasher;
 use token::Tokens;
 
 pub use address::{MalformedNetwork, Network, client_address};
-pub use identify::{API_KEY_HEADER, Accept, invalid_token};
+pub use identify::{API_KEY_HEADER, Accept, Presented, invalid_token, the_one};
 pub use key::NewKey;
 pub use password::{PasswordError, PasswordSettings, Passwords, Turn};
 pub use sealing::{begin_key_change, end_key_change};

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::App;
 use super::extract::Client;
-use crate::access::{Accept, Caller, client_address, rate_headers, rate_limit_exceeded};
+use crate::access::{Accept, Caller, Presented, client_address, rate_headers, rate_limit_exceeded, the_one};
 use crate::actors::bucket::{Quota, Verdict};
 use crate::domain::role::Role;
 use crate::http::body::{discard, too_large};
@@ -120,9 +120,8 @@ impl Guard {
     }
 
     fn check_secret(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        let presented = headers.get(MONITOR_SECRET).map(http::HeaderValue::as_bytes);
-        match (&self.app.settings.monitor_secret, presented) {
-            (Some(secret), Some(presented)) if secret.matches(presented) => Ok(()),
+        match (&self.app.settings.monitor_secret, the_one(headers, &MONITOR_SECRET)) {
+            (Some(secret), Presented::One(presented)) if secret.matches(presented) => Ok(()),
             _ => {
                 let message = "The monitor's secret is missing or wrong";
                 Err(Failure::new(Kind::Unauthenticated, "Unauthorized", message))

@@ -1,10 +1,14 @@
 //! Credentials that come twice, or in another place. A proxy in front may look at the one while the server looks at the
 //! other: of two of a kind none counts.
 
+use runstream::access::Secret;
 use runstream::domain::role::Role;
 
 use crate::server::wire::{Answer, Wire};
 use crate::support::site::{Site, unlimited};
+
+/// What the monitor presents.
+const MONITOR: &str = "0123456789abcdef0123456789abcdef";
 
 /// Sends a request with these header lines, in raw bytes.
 async fn ask(site: &Site, target: &str, lines: &[String]) -> Answer {
@@ -56,6 +60,23 @@ async fn of_two_credentials_of_one_kind_none_counts() {
     check("/api/projects", &[api_key("x"), bearer(token)], invalid).await;
     check("/api/users", &[api_key("x"), bearer(token)], None).await;
     check("/api/users", &[api_key(&key), api_key(&key)], Some("Authentication required")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_secrets_of_a_monitor_none_counts() {
+    let site = Site::start_with(|settings| {
+        unlimited(settings);
+        settings.api.monitor_secret = Some(Secret::new(MONITOR.as_bytes()).unwrap());
+    })
+    .await;
+    let secret = |value: &str| format!("X-Agnox-Monitor-Secret: {value}");
+    let status = async |lines: &[String]| ask(&site, "/api/system/monitor-status", lines).await.status();
+    assert_eq!(status(&[secret(MONITOR)]).await, 200);
+    for second in [MONITOR, "x", ""] {
+        assert_eq!(status(&[secret(MONITOR), secret(second)]).await, 401, "then {second:?}");
+        assert_eq!(status(&[secret(second), secret(MONITOR)]).await, 401, "{second:?} before");
+    }
+    assert_eq!(status(&[secret(&format!("{MONITOR}, {MONITOR}"))]).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
