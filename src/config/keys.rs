@@ -85,6 +85,7 @@ pub fn keys() -> Vec<Key> {
         key("rates.auth_per_minute", PerMinute, |s| &mut s.access.tiers.auth),
         key("rates.api_per_minute", PerMinute, |s| &mut s.access.tiers.api),
         key("rates.strict_per_minute", PerMinute, |s| &mut s.access.tiers.strict),
+        key("rates.monitor_per_minute", PerMinute, |s| &mut s.access.tiers.monitor),
         key("rates.ingest_event_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_event),
         key("rates.ingest_lifecycle_per_minute", PerMinute, |s| &mut s.access.tiers.ingest_lifecycle),
         key("rates.failed_credentials_per_minute", PerMinute, |s| &mut s.access.tiers.failed_credentials),
