@@ -79,6 +79,7 @@ fn every_problem_is_named_at_once_with_its_place() {
         variable("RUNSTREAM_SEVER_PORT", "1"),
         variable("RUNSTREAM_ORGANIZATIONS_PLAN", "gold"),
         variable("RUNSTREAM_ACCESS_TOKEN_SECRET", "too short"),
+        variable("RUNSTREAM_ACCESS_MONITOR_SECRET", "a monitor's of 31 is too short."),
     ];
     sources.flags =
         vec![flag("log.filter", "loud=loud"), flag("access.token_secret", "x"), flag("nothing.like_it", "1")];
@@ -94,6 +95,7 @@ fn every_problem_is_named_at_once_with_its_place() {
         "RUNSTREAM_SEVER_PORT: unknown variable RUNSTREAM_SEVER_PORT; did you mean RUNSTREAM_SERVER_PORT?",
         "RUNSTREAM_ORGANIZATIONS_PLAN: organizations.plan: must be one of \"free\", \"starter\"",
         "RUNSTREAM_ACCESS_TOKEN_SECRET: access.token_secret: a secret must have at least 32 bytes",
+        "RUNSTREAM_ACCESS_MONITOR_SECRET: access.monitor_secret: a secret must have at least 32 bytes",
         "--set log.filter: log.filter: must be",
         "--set access.token_secret: access.token_secret is a secret",
         "--set nothing.like_it: unknown key nothing.like_it",
