@@ -245,6 +245,13 @@ impl fmt::Display for TaskId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::lacks::assert_lacks;
+
+    #[test]
+    fn an_organization_is_read_from_nothing_a_client_sends() {
+        assert_lacks!(OrgId: FromStr, Deserialize<'static>, TryFrom<&'static str>, TryFrom<String>);
+        assert_lacks!(OrgId: From<[u8; 12]>, Default);
+    }
 
     #[test]
     fn object_ids_read_exactly_what_they_print() {

@@ -10,6 +10,8 @@ pub mod finding;
 pub mod gate;
 pub mod id;
 pub mod invitation;
+#[cfg(test)]
+mod lacks;
 pub mod mail;
 pub mod member;
 pub mod number;

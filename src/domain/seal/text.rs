@@ -57,17 +57,7 @@ impl fmt::Debug for SecretText {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Fails to compile if `$type` implements `$trait`: then there are two impls to choose `NAME` from.
-    macro_rules! assert_lacks {
-        ($type:ty: $($trait:path),+) => { $({
-            trait Chosen<A> { const NAME: () = (); }
-            impl<T: ?Sized> Chosen<()> for T {}
-            struct Implements;
-            impl<T: ?Sized + $trait> Chosen<Implements> for T {}
-            let () = <$type as Chosen<_>>::NAME;
-        })+ };
-    }
+    use crate::domain::lacks::assert_lacks;
 
     #[test]
     fn a_secret_text_is_not_printed_serialised_or_compared_in_variable_time() {

@@ -7,6 +7,7 @@ use crate::api::expectations::{EXPECTED, Meets};
 use crate::server::wire::Wire;
 use crate::support::site::{Site, unlimited};
 use runstream::domain::role::Role;
+use serde_json::json;
 
 /// Other ways to write a path that begins with `/api/`.
 fn tricks(path: &str) -> Vec<String> {
@@ -131,6 +132,32 @@ async fn no_way_to_write_a_path_gets_around_the_credential_or_the_role() {
         site.get("/api/users").token(&rosa.token).send().await.json()["users"].as_array().unwrap().len(),
         2
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_or_a_query_does_not_change_the_organization() {
+    let site = Site::start_with(unlimited).await;
+    let (rosa, ada) = (site.sign_up("rosa").await, site.sign_up("ada").await);
+    let others = ada.user["organizationId"].as_str().unwrap();
+    assert_ne!(rosa.user["organizationId"], others);
+    let adas = format!("/api/users/{}", ada.user["id"].as_str().unwrap());
+    let key = site.key(&rosa).await;
+    let project = site.post("/api/projects").token(&rosa.token).json(&json!({ "name": "Shop" })).send().await;
+    let project = project.expect(201)["project"]["id"].clone();
+    for name in ["x-organization-id", "x-org-id", "organization-id", "organizationid", "x-tenant-id"] {
+        let ask = |path: &str| site.get(path).header(name, others).token(&rosa.token);
+        let own = ask("/api/organization").send().await.expect(200);
+        assert_eq!(own["organization"]["id"], rosa.user["organizationId"], "{name}");
+        let users = ask("/api/users").send().await.expect(200)["users"].clone();
+        let ids: Vec<_> = users.as_array().unwrap().iter().map(|user| &user["id"]).collect();
+        assert_eq!(ids, [&rosa.user["id"]], "{name}");
+        assert_eq!(ask(&adas).send().await.failure(), (404, "User not found".to_owned()), "{name}");
+        let asked = site.get("/api/projects").header(name, others).key(&key).send().await;
+        assert_eq!(asked.expect(200)["projects"][0]["id"], project, "{name}");
+        let asked = site.get(&format!("/api/users?{name}={others}&organizationId={others}"));
+        let users = asked.token(&rosa.token).send().await.expect(200)["users"].clone();
+        assert_eq!(users[0]["id"], rosa.user["id"], "{name} in the query");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
