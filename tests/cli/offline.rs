@@ -46,7 +46,10 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
     refused("user role rosa@pinewood.test viewer", "", "Cannot remove last admin");
     refused("user remove rosa@pinewood.test", "", "Cannot delete last admin");
 
+    assert_eq!(json_of("org show", "")["organization"]["slug"], "pinewood-labs");
+
     let project = run("project create 'Web shop'", "");
+    assert_eq!(json_of("project list", "")["projects"][0]["id"], project.as_str());
     refused("project create 'web  shop'", "", "similar name");
     let eve = run("user create eve@pinewood.test --name Eve --role viewer", PASSWORD);
     refused(
@@ -57,6 +60,8 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
     refused("user create ivo@pinewood.test --name Ivo --role viewer", "weak", "Weak password");
     assert_eq!(json_of("invite list", "")["invitations"], json!([]), "nothing is left of what was refused");
     assert_eq!(json_of("user role eve@pinewood.test developer", "")["user"]["role"], "developer");
+    let shown = json_of("user show eve@pinewood.test", "");
+    assert_eq!((&shown["user"]["id"], &shown["user"]["role"]), (&json!(eve), &json!("developer")));
     let key = run("key create --user eve@pinewood.test --name ci", "");
     let voided = run("key create --user rosa@pinewood.test", "");
     refused("key create --user nobody@pinewood.test", "", "User not found");
@@ -66,6 +71,13 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
     refused("user reset-password rosa@pinewood.test", "weak", "Weak password");
     let keys = json_of("key list", "");
     assert_eq!((&keys["data"][0]["owner"], keys["data"][1].is_null()), (&json!("eve@pinewood.test"), true));
+    let spare = run("key create --user eve@pinewood.test --name spare", "");
+    let keys = json_of("key list", "");
+    let is_spare = |key: &&Value| key["name"] == "spare";
+    let spare_id = keys["data"].as_array().unwrap().iter().find(is_spare).unwrap()["id"].as_str().unwrap();
+    run(&format!("key revoke {spare_id}"), "");
+    refused(&format!("key revoke {spare_id}"), "", "API key not found");
+    assert_eq!(json_of("key list", "")["data"].as_array().unwrap().len(), 1);
     let link = run("invite create ivo@pinewood.test --role viewer", "");
     refused("invite create ivo@pinewood.test --role viewer", "", "Invitation already sent");
     run("invite create una@pinewood.test --role viewer", "");
@@ -93,7 +105,8 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
         ("invitation.accepted", 4),
         ("invitation.revoked", 1),
         ("project.created", 1),
-        ("apikey.created", 2),
+        ("apikey.created", 3),
+        ("apikey.revoked", 1),
         ("auth.password_changed", 1),
         ("user.role_changed", 1),
         ("user.status_changed", 3),
@@ -101,7 +114,7 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
     ] {
         assert_eq!(count(action), times, "{action}: {:?}", actions(&log));
     }
-    assert_eq!(log["data"]["total"], 25);
+    assert_eq!(log["data"]["total"], 27);
     let removed = json_of("audit list --action user.removed", "");
     assert_eq!(removed["data"]["logs"][0]["details"]["targetEmail"], "lea@pinewood.test");
 
@@ -138,7 +151,7 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
     assert_eq!(tom["user"]["status"], "active");
     assert!(shell.fail("user sign-in max@pinewood.test", PASSWORD).1.contains("Account suspended"));
     let told = rosa.json("audit list --user 000000000000000000000000 --limit 100", "");
-    assert_eq!(told["data"]["total"], 25);
+    assert_eq!(told["data"]["total"], 27);
     let status = |key: &str| {
         let asked = std::process::Command::new("curl")
             .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", &format!("x-api-key: {key}")])
@@ -148,6 +161,7 @@ async fn an_operator_works_on_the_store_of_a_server_that_does_not_run(beneath: &
         String::from_utf8(asked.stdout).unwrap()
     };
     assert_eq!((status(&key), status(&voided)), ("200".to_owned(), "401".to_owned()));
+    assert_eq!(status(&spare), "401");
     let token = link.split_once("token=").unwrap().1;
     let body =
         json!({ "email": "ivo@pinewood.test", "password": PASSWORD, "name": "Ivo", "inviteToken": token });
