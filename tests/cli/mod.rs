@@ -6,6 +6,7 @@ mod bench_load;
 mod bench_report;
 mod bench_stub;
 mod demo;
+mod needles;
 mod offline;
 mod readme;
 mod secrets;
