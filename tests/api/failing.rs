@@ -15,6 +15,7 @@ use runstream::actors::{Engine, EngineSettings};
 use runstream::api::{ApiSettings, App, Parts, router};
 use runstream::clock::{Clock, ManualClock};
 use runstream::dial::SystemResolve;
+use runstream::domain::account::User;
 use runstream::domain::id::OrgId;
 use runstream::domain::plan::Plan;
 use runstream::fs::OsFs;
@@ -22,7 +23,7 @@ use runstream::http::{Body, Peer, full};
 use runstream::jobs::mail::{Mail, MailParts};
 use runstream::jobs::watch::{UsageWatch, WatchParts};
 use runstream::outbound::mail::Links;
-use runstream::store::contract::{Store, StoreError, StoreResult};
+use runstream::store::contract::{Accounts as _, Store, StoreError, StoreResult};
 use runstream::store::lsm::{LsmSettings, LsmStore};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -207,6 +208,14 @@ async fn each_endpoint_has_its_own_failure() {
     let user = "/api/users/690a11b2c3d4e5f607182930".to_owned();
     let (role, status) = (format!("{user}/role"), format!("{user}/status"));
     let suspended = json!({ "status": "suspended" });
+    let invited = json!({ "email": "ivo@pinewood.test", "role": "viewer" });
+    let invitation = door.ask(Method::POST, "/api/invitations", &token, Some(&invited)).await.1;
+    let link = invitation["invitation"]["inviteUrl"].as_str().unwrap();
+    let link = link.split_once("token=").unwrap().1;
+    let (validate, by_link) = (format!("/api/invitations/validate/{link}"), json!({ "token": link }));
+    let withdraw = format!("/api/invitations/{}", invitation["invitation"]["id"].as_str().unwrap());
+    let (invite, accept) = ("/api/invitations", "/api/invitations/accept");
+    let invited = json!({ "email": "una@pinewood.test", "role": "viewer" });
     for (failing, method, path, body, error) in [
         ("organization", &get, "/api/auth/me", None, "Failed to fetch user info"),
         ("member", &get, "/api/auth/me", None, "Failed to fetch user info"),
@@ -250,11 +259,20 @@ async fn each_endpoint_has_its_own_failure() {
         ("update_variable", &put, made.as_str(), Some(&renamed), "Failed to update environment variable"),
         ("variable", &remove, made.as_str(), None, "Failed to delete environment variable"),
         ("delete_variable", &remove, made.as_str(), None, "Failed to delete environment variable"),
+        ("organization", &post, invite, Some(&invited), "Failed to send invitation"),
+        ("invite", &post, invite, Some(&invited), "Failed to send invitation"),
+        ("invitations", &get, invite, None, "Failed to fetch invitations"),
+        ("revoke_invitation", &remove, withdraw.as_str(), None, "Failed to revoke invitation"),
+        ("invitation", &get, validate.as_str(), None, "Failed to validate invitation"),
+        ("organization", &get, validate.as_str(), None, "Failed to validate invitation"),
+        ("invitation", &post, accept, Some(&by_link), "Failed to accept invitation"),
     ] {
         door.fail(failing, damaged());
         let (code, answer) = door.ask(method.clone(), path, &token, body).await;
         assert_eq!((code, &answer["error"]), (500, &json!(error)), "{failing}: {answer}");
         assert_eq!(answer["success"], false);
+        let is_valid = (path == validate).then_some(Value::Bool(false));
+        assert_eq!(answer.get("valid").cloned(), is_valid, "{failing}: {answer}");
         for cause in [unavailable(), StoreError::Full(INTERNALS.to_owned())] {
             door.fail(failing, cause);
             let (status, answer) = door.ask(method.clone(), path, &token, body).await;
@@ -263,6 +281,33 @@ async fn each_endpoint_has_its_own_failure() {
     }
     door.mend();
     assert_eq!(door.ask(Method::GET, "/api/auth/me", &token, None).await.0, 200, "nothing was revoked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_organization_is_gone_hears_that() {
+    let door = Door::open().await;
+    door.sign_up("rosa").await;
+    let rosa = door.store.user_by_email("rosa@pinewood.test").await.unwrap().unwrap();
+    let nowhere = User { org: OrgId::generate(NOW_MS), ..rosa };
+    assert!(door.store.update_user(nowhere, None).await.unwrap());
+    let (status, answer) = door.log_in(PASSWORD).await;
+    assert_eq!(status, 200, "{answer}");
+    let token = answer["token"].as_str().unwrap();
+    let (get, patch, gone) = (Method::GET, Method::PATCH, "Organization not found");
+    let (name, switch) = (json!({ "name": "Pinewood QA" }), json!({ "testCasesEnabled": false }));
+    let invited = json!({ "email": "ivo@pinewood.test", "role": "viewer" });
+    for (method, path, body, error) in [
+        (&get, "/api/auth/me", None, "User or organization not found"),
+        (&get, "/api/organization", None, gone),
+        (&patch, "/api/organization", Some(&name), gone),
+        (&patch, "/api/organization/features", Some(&switch), gone),
+        (&get, "/api/organization/usage", None, gone),
+        (&Method::POST, "/api/invitations", Some(&invited), gone),
+        (&get, "/api/billing/subscription", None, gone),
+    ] {
+        let (status, answer) = door.ask(method.clone(), path, token, body).await;
+        assert_eq!((status, &answer["error"]), (404, &json!(error)), "{method} {path}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
