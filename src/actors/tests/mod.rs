@@ -8,3 +8,4 @@ mod life;
 mod load;
 mod lossy;
 mod replay;
+mod unsure;
