@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::harness::{Rig, START_MS};
 use crate::actors::EngineError;
+use crate::domain::account::AuditEntry;
 use crate::domain::batch::{Item, TestStatus};
 use crate::domain::execution::{ItemStatus, SessionStatus, Status};
-use crate::domain::id::SessionId;
+use crate::domain::id::{AuditId, SessionId};
 use crate::limits;
 
 #[tokio::test]
@@ -136,6 +137,32 @@ async fn an_announced_status_is_shown_and_stored_until_the_run_is_final() {
         "only changes are told"
     );
     assert!(statuses[3..].iter().all(|status| status == "PASSED"));
+}
+
+#[tokio::test]
+async fn the_audit_log_reaches_back_a_year() {
+    let rig = Rig::new().await;
+    for days in [364, 366] {
+        let timestamp_ms = START_MS - days * 24 * 3_600_000;
+        let entry = AuditEntry {
+            id: AuditId::generate(timestamp_ms),
+            org: rig.org,
+            user: rig.user,
+            action: format!("{days} days ago"),
+            target_type: "user".into(),
+            target_id: rig.user.to_string(),
+            details: "{}".into(),
+            ip: "192.0.2.1".into(),
+            timestamp_ms,
+        };
+        rig.store.audit(entry).await.unwrap();
+    }
+    let actions = async || {
+        let (entries, _) = rig.store.audit_entries(rig.org, 10, 0).await.unwrap();
+        entries.into_iter().map(|entry| entry.action).collect::<Vec<_>>()
+    };
+    rig.until(|| async { !actions().await.contains(&"366 days ago".to_owned()) }).await;
+    assert_eq!(actions().await.last().unwrap(), "364 days ago");
 }
 
 #[tokio::test]
