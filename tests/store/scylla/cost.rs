@@ -8,7 +8,7 @@ use runstream::clock::{Clock, SystemClock};
 use runstream::domain::execution::Summary;
 use runstream::domain::id::OrgId;
 use runstream::domain::teardown::TeardownRequest;
-use runstream::store::contract::{ExecutionFilter, Executions as _, People as _};
+use runstream::store::contract::{Accounts as _, ExecutionFilter, Executions as _, People as _};
 use runstream::store::scylla::LeaseSettings;
 use runstream::store::scylla::runs::RunSettings;
 use scylla::statement::{Consistency, SerialConsistency};
@@ -105,6 +105,23 @@ async fn every_statement_asks_for_a_local_quorum_and_batches_are_small_and_of_on
         assert!(conditional(table), "nothing conditional of {table} was seen: {sent:#?}");
     }
     assert!(sent.iter().any(|statement| statement.texts.len() > 1), "no batch was seen");
+    node.stop().await;
+}
+
+/// Whoever measures how long a login takes does not learn from it whether there is an account.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn an_address_that_nobody_has_costs_what_one_does_that_somebody_has() {
+    let (_keyspace, mut wire, node) = behind_a_wire().await;
+    let (_, user, _) = people(&node, "pinewood").await;
+    let known = node.store.user(user).await.unwrap().unwrap().email;
+    wire.note();
+    assert_eq!(node.store.user_by_email(&known).await.unwrap().unwrap().id, user);
+    let of_known = wire.noted();
+    wire.note();
+    assert_eq!(node.store.user_by_email(&format!("no-{known}")).await, Ok(None));
+    assert_eq!(wire.noted(), of_known);
+    assert_eq!(of_known.len(), 2, "{of_known:#?}");
     node.stop().await;
 }
 
