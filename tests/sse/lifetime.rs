@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, Method, StatusCode};
 use runstream::clock::ManualClock;
+use runstream::domain::account::User;
+use runstream::domain::role::AccountStatus;
 use serde_json::json;
 
 use crate::support::events::{Stop, Stream, Transcript, last_event_id};
@@ -99,6 +101,21 @@ async fn a_voided_credential_ends_its_streams_and_no_others() {
     let deleted = member.call(Method::DELETE, &format!("/api/auth/api-keys/{key}"), None).await.unwrap();
     assert_eq!(deleted.status, 200);
     closes_within(&mut by_key, Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_suspension_by_another_server_ends_streams_by_token_and_by_key_within_five_seconds() {
+    let stage = Stage::start().await;
+    let organization = stage.organization("rosa").await;
+    let run = organization.open().await;
+    let mut by_token = Stream::open(&organization.member, &run.task, "", no_headers()).await.unwrap();
+    let mut by_key = Stream::open(&organization.reporter, &run.task, "", no_headers()).await.unwrap();
+    // As another server does: past what this one remembers.
+    let rosa = stage.store().user_by_email("rosa@pinewood.test").await.unwrap().unwrap();
+    let suspended = User { status: AccountStatus::Suspended, ..rosa };
+    assert_eq!(stage.store().update_user(suspended, None).await, Ok(true));
+    let limit = Duration::from_secs(5);
+    tokio::join!(closes_within(&mut by_token, limit), closes_within(&mut by_key, limit));
 }
 
 #[tokio::test]
