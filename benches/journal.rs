@@ -116,7 +116,7 @@ impl Stream {
             text,
             text_units,
             strings: Bytes::new(),
-            items,
+            items: items.into(),
             received: 100,
             truncated: 0,
             rejected: 0,

@@ -78,7 +78,8 @@ fn batch(session: SessionId, events: u32, n: u64) -> SegmentBatch {
     }
     let receipt =
         Receipt { received_ms: n as i64 * 120, digest: n.into(), nonce: n, body_bytes: 0, number: None };
-    let batch = Batch { strings: strings.into(), items, received: events, ..Batch::default() };
+    let (strings, items) = (strings.into(), items.into());
+    let batch = Batch { strings, items, received: events, ..Batch::default() };
     SegmentBatch { session, receipt, batch }
 }
 
