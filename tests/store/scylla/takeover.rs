@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use runstream::clock::ManualUptime;
 use runstream::store::contract::{Executions, FeedLog, StoreError};
-use runstream::store::scylla::LeaseSettings;
-use runstream::store::scylla::runs::RunSettings;
+use runstream::store::scylla::runs::{RunSettings, ScyllaRuns};
+use runstream::store::scylla::{Cql, LeaseSettings};
 
 use crate::store::runs::{open_runs, patient};
 use crate::store::sample;
-use crate::support::cql;
+use crate::support::cql::{self, Keyspace};
 use crate::support::runs::{Reporter, START_MS, opened};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +19,29 @@ const SECOND: Duration = Duration::from_secs(1);
 fn brief() -> RunSettings {
     let lease = LeaseSettings { heartbeat: SECOND / 2, lease: 3 * SECOND, dead_after: 6 * SECOND };
     RunSettings { lease, ..RunSettings::default() }
+}
+
+/// A node whose writes a test stops: none of its heartbeats comes in between for hours.
+fn quiet() -> RunSettings {
+    let lease =
+        LeaseSettings { heartbeat: 3_600 * SECOND, lease: 10_800 * SECOND, dead_after: 25_200 * SECOND };
+    RunSettings { lease, ..RunSettings::default() }
+}
+
+/// A node, and the session whose writes a test stops.
+async fn stoppable(keyspace: &Keyspace, settings: RunSettings) -> (Arc<Cql>, Arc<ScyllaRuns>) {
+    let cql = Arc::new(cql::connect(keyspace).await);
+    let store = ScyllaRuns::open(Arc::clone(&cql), settings).await.unwrap();
+    (cql, Arc::new(store))
+}
+
+/// Waits until a write is held.
+async fn is_held(cql: &Cql) {
+    let deadline = Instant::now() + 20 * SECOND;
+    while !cql.faults().is_holding() {
+        assert!(Instant::now() < deadline, "nothing is held");
+        tokio::time::sleep(SECOND / 100).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -113,4 +136,31 @@ async fn a_node_whose_lease_is_over_acknowledges_nothing_and_comes_back_under_a_
     assert_eq!(reporter.epoch, 2);
     store.append(&reporter.log("again\n")).await.unwrap();
     assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn what_is_written_when_the_lease_is_over_is_not_acknowledged() {
+    let keyspace = cql::keyspace().await;
+    let uptime = ManualUptime::default();
+    let settings = RunSettings { uptime: Arc::new(uptime.clone()), ..quiet() };
+    let (cql, store) = stoppable(&keyspace, settings).await;
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    store.append(&reporter.log("in time\n")).await.unwrap();
+
+    cql.faults().hold_after(0);
+    let (writer, slow) = (Arc::clone(&store), reporter.log("slow\n"));
+    let writing = tokio::spawn(async move { writer.append(&slow).await });
+    is_held(&cql).await;
+    uptime.advance(quiet().lease.lease);
+    cql.faults().end();
+    let written = writing.await.unwrap();
+    assert!(matches!(written, Err(StoreError::Unavailable(_))), "{written:?}");
+
+    // It is there all the same: whoever takes the run over finds it, and it stays.
+    cql::fence_nodes(&keyspace).await;
+    let (_, next) = stoppable(&keyspace, quiet()).await;
+    assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
 }
