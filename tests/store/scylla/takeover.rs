@@ -10,8 +10,8 @@ use runstream::store::scylla::{Cql, LeaseSettings};
 
 use crate::store::runs::{open_runs, patient};
 use crate::store::sample;
-use crate::support::cql::{self, Keyspace};
-use crate::support::runs::{Reporter, START_MS, opened};
+use crate::support::cql::{self, Keyspace, Wire};
+use crate::support::runs::{Reporter, START_MS, opened, words};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -162,5 +162,39 @@ async fn what_is_written_when_the_lease_is_over_is_not_acknowledged() {
     // It is there all the same: whoever takes the run over finds it, and it stays.
     cql::fence_nodes(&keyspace).await;
     let (_, next) = stoppable(&keyspace, quiet()).await;
+    assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn the_last_segment_is_written_again_between_the_beginning_and_the_end_of_a_takeover() {
+    let keyspace = cql::keyspace().await;
+    let mut wire = Wire::to(&keyspace).await;
+    let cql = Arc::new(cql::connect(&wire.settings()).await);
+    // Makes all statements known.
+    ScyllaRuns::open(Arc::clone(&cql), quiet()).await.unwrap().shut_down().await.unwrap();
+    wire.learn().await;
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    // Told apart by its length.
+    let tail = words(1_000, 1);
+    {
+        let (_, gone) = stoppable(&keyspace, quiet()).await;
+        gone.open_run(reporter.opened.clone()).await.unwrap();
+        for text in ["one\n", "two\n", tail.as_str()] {
+            gone.append(&reporter.log(text)).await.unwrap();
+        }
+    }
+    cql::fence_nodes(&keyspace).await;
+
+    wire.note();
+    let next = ScyllaRuns::open(cql, quiet()).await.unwrap();
+    let sent = wire.noted_whole();
+    let is_of = |text: &str, start: &str| text.starts_with(start);
+    let of_run = |text: &str| is_of(text, "UPDATE run SET ") || is_of(text, "INSERT INTO run_segment ");
+    let changes: Vec<_> = sent.iter().filter(|sent| of_run(&sent.texts[0])).collect();
+    let kinds: Vec<_> = changes.iter().map(|sent| sent.texts[0].split(['(', '=']).next().unwrap()).collect();
+    assert_eq!(kinds, ["UPDATE run SET org ", "INSERT INTO run_segment ", "UPDATE run SET org "]);
+    assert!(changes[1].bytes > tail.len() / 2, "that is not the last one: {:?}", changes[1]);
     assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
 }
