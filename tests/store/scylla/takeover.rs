@@ -198,3 +198,92 @@ async fn the_last_segment_is_written_again_between_the_beginning_and_the_end_of_
     assert!(changes[1].bytes > tail.len() / 2, "that is not the last one: {:?}", changes[1]);
     assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
 }
+
+/// Two nodes, and the run of a third one that is dead.
+struct Claimants {
+    keyspace: Keyspace,
+    first: (Arc<Cql>, Arc<ScyllaRuns>),
+    second: (Arc<Cql>, Arc<ScyllaRuns>),
+    reporter: Reporter,
+}
+
+impl Claimants {
+    async fn start() -> Self {
+        let keyspace = cql::keyspace().await;
+        let first = stoppable(&keyspace, quiet()).await;
+        // Finds out soon whether the first one is alive.
+        let lease = LeaseSettings { heartbeat: SECOND / 2, ..quiet().lease };
+        let soon = || RunSettings { lease, ..quiet() };
+        let second = cql::while_all_beat(&keyspace, stoppable(&keyspace, soon())).await;
+        let alive = cql::nodes(&keyspace).await;
+        let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+        {
+            let (_, gone) = cql::while_all_beat(&keyspace, stoppable(&keyspace, soon())).await;
+            gone.open_run(reporter.opened.clone()).await.unwrap();
+            for number in 0..3 {
+                gone.append(&reporter.log(format!("{number}\n"))).await.unwrap();
+            }
+        }
+        for node in cql::nodes(&keyspace).await {
+            if !alive.contains(&node) {
+                cql::fence_node(&keyspace, node).await;
+            }
+        }
+        Self { keyspace, first, second, reporter }
+    }
+
+    /// The first one, which owns the run, goes on; the second one may read it and do nothing else.
+    async fn first_has_it(&mut self, claimed: Result<Option<u32>, StoreError>) {
+        let (reporter, first, second) = (&mut self.reporter, &self.first.1, &self.second.1);
+        let (org, id) = (reporter.org(), reporter.id());
+        reporter.goes_on(claimed);
+        assert_eq!(reporter.epoch, 2);
+        let foreign = second.append(&reporter.clone().log("from the second\n")).await;
+        assert!(matches!(foreign, Err(StoreError::Conflict(_))), "{foreign:?}");
+        first.append(&reporter.log("from the first\n")).await.unwrap();
+        for store in [first, second] {
+            assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn while_a_run_is_taken_over_readers_wait_and_others_are_refused() {
+    let mut claimants = Claimants::start().await;
+    let (org, id) = (claimants.reporter.org(), claimants.reporter.id());
+    let ((cql, first), (_, second)) = (claimants.first.clone(), claimants.second.clone());
+    // The run's row says that its last epoch is being sealed, and no more.
+    cql.faults().hold_after(1);
+    let claiming = tokio::spawn(async move { first.claim(org, id).await });
+    is_held(&cql).await;
+    let reader = Arc::clone(&second);
+    let mut reading = tokio::spawn(async move { reader.whole_text(org, id).await });
+    let refused = cql::while_all_beat(&claimants.keyspace, second.claim(org, id)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let early = tokio::time::timeout(SECOND / 2, &mut reading).await;
+    assert!(early.is_err(), "it is read although its end is not known: {early:?}");
+
+    cql.faults().end();
+    let read = reading.await.unwrap().unwrap().unwrap().text;
+    assert_eq!(read, claimants.reporter.text);
+    claimants.first_has_it(claiming.await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn of_two_nodes_that_reach_for_the_run_of_a_dead_one_the_slower_is_refused() {
+    let mut claimants = Claimants::start().await;
+    let (org, id) = (claimants.reporter.org(), claimants.reporter.id());
+    let (cql, second) = claimants.second.clone();
+    // It finds the owner dead, and is late with its change of the run's row.
+    cql.faults().hold_after(0);
+    let claiming = tokio::spawn(async move { second.claim(org, id).await });
+    is_held(&cql).await;
+    tokio::time::sleep(SECOND / 2).await;
+    let claimed = claimants.first.1.claim(org, id).await;
+    cql.faults().end();
+    let refused = cql::while_all_beat(&claimants.keyspace, claiming).await.unwrap();
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    claimants.first_has_it(claimed).await;
+}

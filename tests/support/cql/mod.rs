@@ -202,12 +202,42 @@ pub(crate) async fn finds(settings: &ScyllaSettings, statement: &str) -> bool {
 
 /// Says of every node of a keyspace that it is dead.
 pub(crate) async fn fence_nodes(settings: &ScyllaSettings) {
-    let session = superuser(settings).await;
+    for node in nodes(settings).await {
+        fence_node(settings, node).await;
+    }
+}
+
+/// Says of one node of a keyspace that it is dead.
+pub(crate) async fn fence_node(settings: &ScyllaSettings, node: uuid::Uuid) {
     let table = format!("{}.node", settings.keyspace);
-    let nodes = session.query_unpaged(format!("SELECT incarnation FROM {table}"), ()).await.unwrap();
-    for row in nodes.into_rows_result().unwrap().rows::<(uuid::Uuid,)>().unwrap() {
-        let fence = format!("UPDATE {table} SET is_fenced = true WHERE incarnation = ? IF is_fenced = false");
-        session.query_unpaged(fence, row.unwrap()).await.unwrap();
+    let fence = format!("UPDATE {table} SET is_fenced = true WHERE incarnation = ? IF is_fenced = false");
+    superuser(settings).await.query_unpaged(fence, (node,)).await.unwrap();
+}
+
+/// The nodes of a keyspace, dead ones too.
+pub(crate) async fn nodes(settings: &ScyllaSettings) -> Vec<uuid::Uuid> {
+    let all = format!("SELECT incarnation FROM {}.node", settings.keyspace);
+    let nodes = superuser(settings).await.query_unpaged(all, ()).await.unwrap().into_rows_result().unwrap();
+    nodes.rows::<(uuid::Uuid,)>().unwrap().map(|row| row.unwrap().0).collect()
+}
+
+/// Does this while the heartbeats of all nodes of a keyspace are seen to rise, even of those that send none.
+pub(crate) async fn while_all_beat<T>(settings: &ScyllaSettings, act: impl Future<Output = T>) -> T {
+    let session = superuser(settings).await;
+    let nodes = nodes(settings).await;
+    let table = format!("{}.node", settings.keyspace);
+    let beat = format!("UPDATE {table} SET heartbeat = ? WHERE incarnation = ? IF is_fenced = false");
+    let beating = async {
+        for number in 1_000_i64.. {
+            for node in &nodes {
+                session.query_unpaged(beat.as_str(), (number, node)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        done = act => done,
+        () = beating => unreachable!("heartbeats rise for ever"),
     }
 }
 
