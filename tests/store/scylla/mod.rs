@@ -14,4 +14,5 @@ mod slow;
 mod start;
 mod stops;
 mod takeover;
+mod ttl;
 mod wire;

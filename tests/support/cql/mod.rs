@@ -200,6 +200,13 @@ pub(crate) async fn finds(settings: &ScyllaSettings, statement: &str) -> bool {
     found.into_rows_result().unwrap().rows_num() > 0
 }
 
+/// The seconds that are left to what a statement finds, asked as the superuser; `None` where it stays for ever.
+pub(crate) async fn ttls(settings: &ScyllaSettings, statement: &str) -> Vec<Option<i32>> {
+    let found = superuser(settings).await.query_unpaged(statement, ()).await.unwrap();
+    let found = found.into_rows_result().unwrap();
+    found.rows::<(Option<i32>,)>().unwrap().map(|row| row.unwrap().0).collect()
+}
+
 /// Says of every node of a keyspace that it is dead.
 pub(crate) async fn fence_nodes(settings: &ScyllaSettings) {
     for node in nodes(settings).await {
