@@ -36,3 +36,16 @@ impl Places {
         (started < self.taken && self.changed_ms < idle_since_ms).then_some(Self { taken: started, ..self })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::{self, golden};
+
+    #[test]
+    fn places_are_stored_as_they_were_first() {
+        let places = Places { taken: 300, changed_ms: 1_774_000_000_123 };
+        let golden = golden::check("run_places.v1", &record::encode(&places).unwrap());
+        assert_eq!(record::decode(&golden), Ok(places));
+    }
+}

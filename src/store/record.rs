@@ -103,6 +103,32 @@ pub fn decode_with<T: DeserializeOwned, A: DeserializeOwned + Default>(bytes: &[
     }
 }
 
+/// Samples of records that only the stores know; those of others are in `tests/store/golden.rs`.
+#[cfg(test)]
+pub(in crate::store) mod golden {
+    /// Holds `tests/golden/<name>.hex` against what is written; returns it, for what is to be read from it.
+    #[track_caller]
+    pub(in crate::store) fn check(name: &str, written: &[u8]) -> Vec<u8> {
+        let golden = read(name);
+        assert_eq!(hex(written), hex(&golden), "what is written: {name}");
+        golden
+    }
+
+    /// The bytes of `tests/golden/<name>.hex`.
+    #[track_caller]
+    pub(in crate::store) fn read(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        let (pairs, _) = golden.trim().as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        pairs.iter().map(byte).collect()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -287,3 +287,56 @@ impl Cold {
         Ok(left.filter(|left| left.nonce == arriving.nonce))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::AuditId;
+    use crate::domain::role::{AccountStatus, Role};
+    use crate::store::record::golden;
+
+    const ORG: OrgId = OrgId::from_bytes(*b"organization");
+
+    #[test]
+    fn who_is_about_to_come_is_stored_as_at_first() {
+        let user = User {
+            id: UserId::from_bytes(*b"user..user.."),
+            org: ORG,
+            email: "rosa@pinewood.test".into(),
+            name: "Rosa Linde".into(),
+            password_hash: "$argon2id$x".into(),
+            role: Role::Developer,
+            status: AccountStatus::Active,
+            credentials_valid_from_ms: 1_774_000_000_000,
+            last_login_ms: None,
+            created_ms: 1_774_000_000_123,
+            updated_ms: 1_774_000_000_456,
+        };
+        let audit = AuditEntry {
+            id: AuditId::from_bytes(*b"audit..audit"),
+            org: ORG,
+            user: user.id,
+            action: "user.joined".into(),
+            target_type: "user".into(),
+            target_id: "69a7e2742f4b8e1190ab3d2c".into(),
+            details: "{}".into(),
+            ip: "203.0.113.9".into(),
+            timestamp_ms: 1_774_000_000_123,
+        };
+        let from = OrgId::from_bytes(*b"old....place");
+        let arriving = Arriving { user, from, nonce: *b"nonce..........1", audit: Some(audit) };
+        let invitation: ByInvitation = Some(b"place".to_vec());
+        let golden = golden::check("arriving.v2", &record::encode_with(&arriving, &invitation).unwrap());
+        assert_eq!(record::decode_with(&golden), Ok((arriving.clone(), invitation)));
+        // The invitation was added later.
+        let golden = golden::check("arriving.v1", &record::encode(&arriving).unwrap());
+        assert_eq!(record::decode_with(&golden), Ok((arriving, ByInvitation::None)));
+    }
+
+    #[test]
+    fn who_left_is_stored_as_at_first() {
+        let left = Left { to: ORG, nonce: *b"nonce..........1", last_login_ms: Some(1_774_000_000_789) };
+        let golden = golden::check("left.v1", &record::encode(&left).unwrap());
+        assert_eq!(record::decode(&golden), Ok(left));
+    }
+}

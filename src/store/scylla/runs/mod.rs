@@ -14,6 +14,8 @@ mod close;
 mod derived;
 mod feed;
 mod feed_tables;
+#[cfg(test)]
+mod golden;
 mod index;
 mod lane;
 mod lists;
