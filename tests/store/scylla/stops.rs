@@ -1,5 +1,5 @@
-//! A process stops between any two writes of a setup, a closing, a folding, a taking back: the next one finds all of it or
-//! nothing, and finishes it.
+//! A process stops between any two writes of a setup, a closing, a folding, a taking back, a takeover: the next one finds
+//! all of it or nothing, and finishes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +57,14 @@ impl Processes {
 
 /// Without heartbeats meanwhile, which are writes too.
 async fn open(cql: &Arc<Cql>) -> ScyllaRuns {
+    try_open(cql).await.unwrap()
+}
+
+async fn try_open(cql: &Arc<Cql>) -> StoreResult<ScyllaRuns> {
     let hours = |number: u64| Duration::from_secs(number * 3_600);
     let lease = LeaseSettings { heartbeat: hours(1), lease: hours(3), dead_after: hours(7) };
     let settings = RunSettings { lease, ..RunSettings::default() };
-    ScyllaRuns::open(Arc::clone(cql), settings).await.unwrap()
+    ScyllaRuns::open(Arc::clone(cql), settings).await
 }
 
 /// How many of the ways to a run lead to it.
@@ -234,4 +238,52 @@ async fn a_taking_back_that_is_stopped_anywhere_is_all_or_nothing() {
             return;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_takeover_that_is_stopped_anywhere_is_finished_by_the_next() {
+    let mut processes = Processes::start().await;
+    let mut epochs = Vec::new();
+    for writes in 0.. {
+        // It tells the feed nothing: what one that starts writes for each organization there is no part of a takeover.
+        let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+        let (org, id) = (reporter.org(), reporter.id());
+        processes.store.open_run(reporter.opened.clone()).await.unwrap();
+        for number in 0..3 {
+            let events = [Event::Log(words(200, number)), Event::End("a", Failed), Event::End("b", Passed)];
+            processes.store.append(&reporter.segment(&events)).await.unwrap();
+        }
+        let faults = processes.cql.faults();
+        cql::fence_nodes(&processes.keyspace).await;
+        faults.die_after(writes);
+        let taken_over = try_open(&processes.cql).await;
+        let stopped = faults.is_dead();
+        assert!(stopped || taken_over.is_ok(), "after {writes}: {:?}", taken_over.err());
+        cql::fence_nodes(&processes.keyspace).await;
+        faults.end();
+        // The one that was stopped is gone, and so is the one before.
+        drop(taken_over);
+        processes.store = open(&processes.cql).await;
+
+        let store = &processes.store;
+        assert!(store.whole_text(org, id).await.unwrap().unwrap().text == reporter.text, "after {writes}");
+        reporter.goes_on(store.claim(org, id).await);
+        epochs.push(reporter.epoch);
+        assert_eq!(store.append(&reporter.log("it goes on\n")).await, Ok(()), "after {writes}");
+        assert!(store.whole_text(org, id).await.unwrap().unwrap().text == reporter.text, "after {writes}");
+        let results = store.all_results(org, id).await.unwrap();
+        let results: Vec<_> = results.iter().map(|result| (&*result.test_id, result.status)).collect();
+        assert_eq!(results, [("a", Failed), ("b", Passed)], "after {writes}");
+        assert_eq!(store.close_run(reporter.closed(1)).await, Ok(true));
+        assert_eq!(store.settle(org, id).await, Ok(()));
+        if !stopped {
+            println!("a takeover of {writes} writes: {epochs:?}");
+            break;
+        }
+    }
+    // Each beginning counts, whether or not its end was written.
+    assert!(epochs.is_sorted() && epochs.first() == Some(&2) && epochs.last() == Some(&3), "{epochs:?}");
+    let between = epochs.iter().filter(|epoch| **epoch == 3).count();
+    assert!(between > 3, "no stop between the beginning and the end: {epochs:?}");
 }
