@@ -29,6 +29,9 @@ const BATCHES: u64 = 3;
 const AT_A_TIME: usize = 8;
 /// The write of the path of an acknowledgement.
 const SEGMENT: &str = "INSERT INTO run_segment ";
+/// A change of the run's row: before the first segment of another hour it is on that path too.
+const CHANGE: &str = "UPDATE run SET ";
+const HOUR_MS: i64 = 3_600_000;
 /// No fault costs more: a statement is lost or late after 5 s, and what is asked for again waits a little.
 const TRIAL_TAKES_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -38,6 +41,12 @@ struct Place {
     at: usize,
     text: String,
     passing: usize,
+}
+
+impl Place {
+    fn is_of_a_segment(&self) -> bool {
+        self.text.starts_with(SEGMENT)
+    }
 }
 
 /// A server behind a wire of its own.
@@ -60,7 +69,8 @@ impl Teller {
         teller
     }
 
-    /// A run from its setup to its end, in long mode to its folding; each step is asked for until it is done.
+    /// A run from its setup to its end, in long mode to its folding; each step is asked for until it is done. Its last
+    /// batch comes an hour after the others.
     async fn tell(&self) -> Opened {
         let (org, user, project) = self.people;
         let run = open(&self.node, org, user, project).await;
@@ -68,6 +78,9 @@ impl Teller {
             until_done(|| {
                 let mut delivered = line(n, "");
                 delivered.batch = batch(&events(n));
+                if n == BATCHES - 1 {
+                    delivered.receipt.received_ms += HOUR_MS;
+                }
                 self.node.engine.ingest(org, run.session, delivered)
             })
             .await;
@@ -151,14 +164,17 @@ async fn whatever_statement_fails_on_the_way_nothing_is_lost_doubled_or_moved() 
         })
         .collect();
     first.wire.mend();
-    let segments = places.iter().filter(|place| place.text.starts_with(SEGMENT)).count();
+    let segments = places.iter().filter(|place| place.is_of_a_segment()).count();
     assert_eq!(segments as u64, BATCHES, "{places:#?}");
+    let changes = places.windows(2).filter(|two| two[0].text.starts_with(CHANGE) && two[1].is_of_a_segment());
+    let changes: Vec<usize> = changes.map(|two| two[0].at).collect();
+    assert!(!changes.is_empty(), "no segment is the first of another hour: {places:#?}");
 
     // The path of an acknowledged batch in every way. Of the rest of a run's life each place in one way: in all ways it
     // takes minutes, since what is lost is waited for.
     let mut trials = VecDeque::new();
     for place in &places {
-        let is_all = long_mode() || place.text.starts_with(SEGMENT);
+        let is_all = long_mode() || place.is_of_a_segment() || changes.contains(&place.at);
         let faults = if is_all { &Fault::ALL[..] } else { &Fault::ALL[place.at % Fault::ALL.len()..][..1] };
         trials.extend(faults.iter().map(|fault| (place.clone(), *fault)));
     }
@@ -189,7 +205,15 @@ async fn whatever_statement_fails_on_the_way_nothing_is_lost_doubled_or_moved() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
-async fn a_heartbeat_that_is_never_answered_does_not_end_the_lease() {
+async fn a_heartbeat_that_fails_in_whatever_way_does_not_end_the_lease() {
+    let keeping = Fault::ALL.map(|fault| tokio::spawn(keeps_its_lease(fault)));
+    for kept in futures_util::future::join_all(keeping).await {
+        kept.unwrap();
+    }
+}
+
+/// Sends batches for longer than a lease, of whose heartbeats the first one fails.
+async fn keeps_its_lease(fault: Fault) {
     let keyspace = cql::keyspace().await;
     let mut wire = Wire::to(&keyspace).await;
     let seconds = Duration::from_secs;
@@ -198,17 +222,17 @@ async fn a_heartbeat_that_is_never_answered_does_not_end_the_lease() {
     let (org, user, project) = people(&node, "pinewood").await;
     let run = open(&node, org, user, project).await;
     wire.learn().await;
-    wire.fail("UPDATE node SET heartbeat = ? WHERE incarnation = ? IF is_fenced = false", 0, Fault::Lost);
+    wire.fail("UPDATE node SET heartbeat = ? WHERE incarnation = ? IF is_fenced = false", 0, fault);
     let (begun, mut n) = (Instant::now(), 0);
-    // The one before began a second ago, and the lost one would be waited for.
+    // The one before began a second ago, and the failed one may be waited for.
     while begun.elapsed() < lease.heartbeat + lease.lease {
         let sent = node.engine.ingest(org, run.session, line(n, &format!("line {n}"))).await;
-        assert!(sent.is_ok(), "batch {n}: {sent:?}");
+        assert!(sent.is_ok(), "{fault:?}: batch {n}: {sent:?}");
         n += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(wire.mend(), "no heartbeat was lost");
-    assert_eq!(node.text(org, &run).await, lines(n));
+    assert!(wire.mend(), "{fault:?}: no heartbeat failed");
+    assert_eq!(node.text(org, &run).await, lines(n), "{fault:?}");
     node.stop().await;
 }
 
