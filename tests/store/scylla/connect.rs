@@ -126,8 +126,9 @@ async fn a_wrong_password_datacenter_or_keyspace_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
 async fn tls_trusts_the_configured_authorities_only() {
-    let settings = cql::empty_keyspace().await;
-    let with = |file: std::path::PathBuf| ScyllaSettings { tls_authorities: Some(file), ..settings.clone() };
+    let [certificate, key] = cql::Server::client().map(Some);
+    let known = ScyllaSettings { tls_certificate: certificate, tls_key: key, ..cql::empty_keyspace().await };
+    let with = |file: std::path::PathBuf| ScyllaSettings { tls_authorities: Some(file), ..known.clone() };
     let trusted = with(cql::server().await.certificate());
     assert_eq!(cql::connect(&trusted).await.datacenter(), "datacenter1");
 
@@ -139,4 +140,31 @@ async fn tls_trusts_the_configured_authorities_only() {
     check_sentence(&missing, &["no-such-file.pem", "`scylla.tls_authorities`"]);
     let none = refusal(&with(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))).await;
     check_sentence(&none, &["Cargo.toml", "holds no certificate"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_cluster_that_asks_for_a_certificate_gets_the_configured_one() {
+    let authority = cql::server().await.certificate();
+    let without = ScyllaSettings { tls_authorities: Some(authority), ..cql::empty_keyspace().await };
+    let sentence = refusal(&without).await;
+    check_sentence(&sentence, &["no node of the cluster answered", "check `scylla.nodes`"]);
+
+    let [certificate, key] = cql::Server::client();
+    let with = |certificate, key| ScyllaSettings {
+        tls_certificate: Some(certificate),
+        tls_key: Some(key),
+        ..without.clone()
+    };
+    assert_eq!(cql::connect(&with(certificate.clone(), key.clone())).await.datacenter(), "datacenter1");
+
+    let foreign = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mail");
+    let sentence = refusal(&with(foreign.join("server.pem"), foreign.join("server.key"))).await;
+    check_sentence(&sentence, &["no node of the cluster answered", "check `scylla.nodes`"]);
+    let sentence = refusal(&with(certificate, "no-such-key.pem".into())).await;
+    check_sentence(&sentence, &["no-such-key.pem", "cannot be set up"]);
+    // A certificate, and the key of another one.
+    let [certificate, _] = cql::Server::client();
+    let sentence = refusal(&with(certificate, foreign.join("server.key"))).await;
+    check_sentence(&sentence, &["server.key", "cannot be set up"]);
 }

@@ -88,9 +88,15 @@ impl Server {
         format!("{}:{}", self.address, self.ports.clients)
     }
 
-    /// The certificate with which it answers clients that speak TLS; others are answered too.
+    /// The certificate with which it answers [`Server::client`] over TLS; anybody is answered without.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("node.pem")
+    }
+
+    /// Certificate and key of the only client that it talks TLS with.
+    pub(crate) fn client() -> [PathBuf; 2] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cql");
+        [folder.join("client.pem"), folder.join("client.key")]
     }
 
     /// Kills it as `kill -9` does. What it keeps stays, for [`Server::start_again`].
@@ -155,7 +161,7 @@ impl Server {
         text
     }
 
-    /// A key pair for this address, signed by itself, by the tool that comes with Java.
+    /// A key pair for this address, signed by itself, and the client that is trusted, by the tool that comes with Java.
     fn make_certificate(&self) {
         let keys = self.folder.join("keys.p12").into_os_string().into_string().unwrap();
         let certificate = self.certificate().into_os_string().into_string().unwrap();
@@ -164,7 +170,15 @@ impl Server {
         let pair = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=127.0.0.1"];
         let names = ["-ext", "san=ip:127.0.0.1", "-validity", "30"];
         let export = ["-exportcert", "-rfc", "-file", &certificate];
-        for arguments in [[&store[..], &pair, &names].concat(), [&store[..], &export].concat()] {
+        let trust = self.folder.join("trust.p12").into_os_string().into_string().unwrap();
+        let [client, _] = Self::client().map(|file| file.into_os_string().into_string().unwrap());
+        let import = ["-importcert", "-noprompt", "-alias", "client", "-file", &client];
+        let trusted = ["-storetype", "PKCS12", "-storepass", KEYS_PASSWORD, "-keystore", &trust];
+        for arguments in [
+            [&store[..], &pair, &names].concat(),
+            [&store[..], &export].concat(),
+            [&import[..], &trusted].concat(),
+        ] {
             let made = Command::new("keytool").args(arguments).stdin(Stdio::null()).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
         }
@@ -201,7 +215,14 @@ hints_directory: {folder}/hints
 saved_caches_directory: {folder}/saved_caches
 cdc_raw_directory: {folder}/cdc
 auto_snapshot: false
-client_encryption_options: {{enabled: true, optional: true, keystore: {folder}/keys.p12, keystore_password: {KEYS_PASSWORD}}}
+client_encryption_options:
+  enabled: true
+  optional: true
+  keystore: {folder}/keys.p12
+  keystore_password: {KEYS_PASSWORD}
+  require_client_auth: true
+  truststore: {folder}/trust.p12
+  truststore_password: {KEYS_PASSWORD}
 "
         );
         std::fs::write(self.folder.join("cassandra.yaml"), settings).unwrap();
