@@ -76,6 +76,11 @@ impl Rounds {
         for (n, contender) in contenders.iter().enumerate() {
             let of = |figure: fn(&Sample) -> f64| rounds.spread(n, figure).median;
             let load = of(|sample| sample.outcome.busy);
+            assert!(
+                of(|sample| sample.outcome.rate()) > 0.0,
+                "{} took nothing in most rounds",
+                contender.name
+            );
             println!(
                 "  {:<28} {:>9.0} requests/s  {:>8.2} µs CPU/request  server {:>3.0} %, load {:>3.0} % of a core, waiting {:>2.0} %{}",
                 contender.name,

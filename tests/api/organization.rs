@@ -4,7 +4,13 @@ use runstream::domain::plan::Plan;
 use runstream::domain::role::Role;
 use serde_json::{Value, json};
 
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, Person, Site};
+
+on_each_store_beneath! {
+    settings_are_saved_shown_and_never_told,
+    features_are_merged_and_each_wrong_one_has_its_error,
+}
 
 const SLACK: &str = "https://hooks.slack.com/services/T0000000/B00000000/abcdefghijklmnopqrstuvwx";
 const TEAMS: &str = "https://pinewood.webhook.office.com/webhookb2/1@2/IncomingWebhook/3/4";
@@ -64,9 +70,8 @@ async fn a_new_organization_has_the_defaults() {
     assert_eq!(show(&site, &rosa).await, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_are_saved_shown_and_never_told() {
-    let site = Site::start().await;
+async fn settings_are_saved_shown_and_never_told(beneath: &Beneath) {
+    let site = Site::start_with(|settings| beneath.choose(settings)).await;
     let rosa = site.sign_up("rosa").await;
     let viewer = site.member(&rosa, "vera", Role::Viewer).await;
     site.advance(60);
@@ -215,9 +220,8 @@ async fn one_invalid_setting_refuses_all() {
     update(&site, &rosa, &json!({ "outboundWebhookUrl": "https://later.pinewood.test/" })).await.expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn features_are_merged_and_each_wrong_one_has_its_error() {
-    let site = Site::start().await;
+async fn features_are_merged_and_each_wrong_one_has_its_error(beneath: &Beneath) {
+    let site = Site::start_with(|settings| beneath.choose(settings)).await;
     let rosa = site.sign_up("rosa").await;
     let body = json!({ "testCyclesEnabled": false, "aiFeatures": { "prRouting": true, "rootCauseAnalysis": false } });
     let flags = json!({

@@ -4,7 +4,13 @@ use runstream::domain::account::User;
 use runstream::domain::role::Role;
 use serde_json::{Value, json};
 
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, PASSWORD, Person, Site};
+
+on_each_store_beneath! {
+    a_person_changes_the_own_name_and_nothing_else,
+    a_new_password_ends_every_other_credential,
+}
 
 const NEW: &str = "Other-horse-2!";
 const WRONG: &str = "Wrong-password-1!";
@@ -31,9 +37,8 @@ async fn actions(site: &Site, person: &Person) -> Vec<String> {
     site.audit(person).await.into_iter().map(|entry| entry.action).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_changes_the_own_name_and_nothing_else() {
-    let site = Site::start().await;
+async fn a_person_changes_the_own_name_and_nothing_else(beneath: &Beneath) {
+    let site = Site::start_with(|settings| beneath.choose(settings)).await;
     let rosa = site.sign_up("rosa").await;
     let vera = site.member(&rosa, "vera", Role::Viewer).await;
     let before = site.stored(&vera).await;
@@ -67,9 +72,8 @@ async fn a_person_changes_the_own_name_and_nothing_else() {
     assert_eq!(me(&site, &vera.token).await, 401);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_password_ends_every_other_credential() {
-    let site = Site::start().await;
+async fn a_new_password_ends_every_other_credential(beneath: &Beneath) {
+    let site = Site::start_with(|settings| beneath.choose(settings)).await;
     let rosa = site.sign_up("rosa").await;
     let second = site.log_in(&rosa.email).await;
     let (key, other) = (site.key(&rosa).await, site.member(&rosa, "ivo", Role::Viewer).await);

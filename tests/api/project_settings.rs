@@ -3,7 +3,12 @@
 use runstream::domain::role::Role;
 use serde_json::{Value, json};
 
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, Person, Site};
+
+on_each_store_beneath! {
+    settings_are_saved_field_by_field_and_audited_by_name,
+}
 
 async fn save(site: &Site, person: &Person, project: &str, body: &Value) -> Answer {
     site.put(&format!("/api/projects/{project}/settings")).token(&person.token).json(body).send().await
@@ -21,9 +26,8 @@ fn empty() -> Value {
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_are_saved_field_by_field_and_audited_by_name() {
-    let site = Site::start().await;
+async fn settings_are_saved_field_by_field_and_audited_by_name(beneath: &Beneath) {
+    let site = Site::start_with(|settings| beneath.choose(settings)).await;
     let rosa = site.sign_up("rosa").await;
     let project = site.project(&rosa, "Web Shop").await;
     assert_eq!(shown(&site, &rosa, &project).await, json!({ "success": true, "settings": empty() }));

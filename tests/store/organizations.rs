@@ -30,7 +30,7 @@ on_each_cold_store_across_restarts! { settings_survive_a_restart }
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
-fn author() -> Author {
+pub(crate) fn author() -> Author {
     Author { user: UserId::from_bytes([7; 12]), ip: IpAddr::V4(Ipv4Addr::LOCALHOST), now_ms: NOW_MS + 5 }
 }
 
@@ -43,7 +43,7 @@ async fn founded(store: &dyn ColdStore) -> OrgId {
     store.sign_up(org, format!("{slug}-2"), user, audit, None).await.unwrap().id
 }
 
-fn renamed(name: &str) -> OrgChange {
+pub(crate) fn renamed(name: &str) -> OrgChange {
     OrgChange::from(SettingsPatch { name: Some(name.to_owned()), ..SettingsPatch::default() })
 }
 

@@ -16,7 +16,7 @@ on_each_cold_store! {
 }
 on_each_cold_store_across_restarts! { settings_survive_a_restart }
 
-fn some() -> ProjectSettings {
+pub(crate) fn some() -> ProjectSettings {
     let target_urls = TargetUrls { staging: "https://stage.shop.test".into(), ..TargetUrls::default() };
     ProjectSettings {
         docker_image: "registry.test/e2e:5".into(),

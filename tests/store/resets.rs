@@ -25,7 +25,7 @@ on_each_cold_store_across_restarts! { resets_survive_a_restart }
 
 const EXPIRES_MS: UnixMs = NOW_MS + 3_600_000;
 
-fn reset(hash: ResetHash, user: &User) -> PasswordReset {
+pub(crate) fn reset(hash: ResetHash, user: &User) -> PasswordReset {
     let credentials_from_ms = user.credentials_valid_from_ms;
     PasswordReset { hash, expires_ms: EXPIRES_MS, credentials_from_ms }
 }
@@ -41,7 +41,7 @@ async fn finish(store: &dyn ColdStore, user: &User, hash: &ResetHash) -> StoreRe
     store.finish_reset(hash, "$new".into(), NOW_MS, audit).await
 }
 
-fn letter(user: &User, key: &str) -> Letter {
+pub(crate) fn letter(user: &User, key: &str) -> Letter {
     Letter {
         org: user.org,
         key: key.into(),

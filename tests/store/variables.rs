@@ -25,7 +25,7 @@ on_each_cold_store_across_restarts! { variables_survive_a_restart }
 const TAKEN: StoreError = StoreError::Conflict(Conflict::VariableKey);
 const FULL: StoreError = StoreError::Conflict(Conflict::VariableLimit);
 
-fn plain(org: OrgId, project: ProjectId, key: &str) -> Variable {
+pub(crate) fn plain(org: OrgId, project: ProjectId, key: &str) -> Variable {
     Variable {
         id: VariableId::generate(NOW_MS),
         org,
@@ -37,7 +37,7 @@ fn plain(org: OrgId, project: ProjectId, key: &str) -> Variable {
     }
 }
 
-fn seal(variable: &Variable, text: &str) -> Sealed {
+pub(crate) fn seal(variable: &Variable, text: &str) -> Sealed {
     let sealer = Sealer::new(SealingKey::from_secret(&[7; 32]), Vec::new());
     sealer.seal(variable.org, &variable.secret_name(), &text.into())
 }

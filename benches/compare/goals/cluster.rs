@@ -10,7 +10,7 @@ use super::CONNECTIONS;
 use crate::bodies::Request;
 use crate::load::{Load, Pace};
 use crate::machine::{Core, run_on};
-use crate::rounds::{Contender, Effort, Rounds, Spread};
+use crate::rounds::{Contender, Effort, Rounds, Sample, Spread};
 use crate::subjects::cql::Cluster;
 use crate::subjects::on_disk;
 use crate::subjects::runstream::{Account, Runstream};
@@ -88,12 +88,15 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     });
     let rounds = Rounds::run(effort, &mut contenders);
     run_on(Core::Load);
-    for (few, name) in [(0, "1"), (1, "64")] {
-        let ratio = rounds.ratio(2, few, |sample| sample.cpu_us);
-        table.tell("CQL", format!("CPU of the server per request, {many} runs ÷ {name}"), ratio);
-    }
-    let ratio = rounds.ratio(2, 1, |sample| sample.outcome.rate());
-    table.tell("CQL", format!("requests/s, {many} runs ÷ 64"), ratio);
+    // One run alone is fed by all connections, whose batches share segments.
+    let alone = rounds.ratio(2, 0, |sample| sample.cpu_us);
+    table.tell("CQL", format!("CPU of the server per request, {many} runs ÷ 1"), alone);
+    let (cpu, rate) = (|sample: &Sample| sample.cpu_us, |sample: &Sample| sample.outcome.rate());
+    let bound = Bound::AtMost { reach: 1.25, aim: 1.1 };
+    let measure = format!("CPU of the server per request, {many} runs ÷ 64");
+    table.add("CQL", measure, rounds.ratio(2, 1, cpu), bound);
+    let bound = Bound::AtLeast { reach: 0.8, aim: 0.9 };
+    table.add("CQL", format!("requests/s, {many} runs ÷ 64"), rounds.ratio(2, 1, rate), bound);
 }
 
 /// Tells what an event takes on the disk, before and after its run is folded. Its lines resemble each other, and the server

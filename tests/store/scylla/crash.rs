@@ -24,11 +24,11 @@ async fn session(settings: &ScyllaSettings) -> Arc<Cql> {
 }
 
 /// Facts about what a change has touched, as numbers that are the same for every subject.
-type Facts = Vec<u64>;
+pub(super) type Facts = Vec<u64>;
 
 /// Stops `act` before each of its writes in turn, each time on a new subject. What is there then is either what was there
 /// before or what is there after the whole; and if it is what was there before, the same can be done again.
-async fn check_stops<S>(
+pub(super) async fn check_stops<S>(
     subject: impl AsyncFn(&dyn ColdStore, u64) -> S,
     act: impl AsyncFn(&dyn ColdStore, &S) -> StoreResult<()>,
     facts: impl AsyncFn(&dyn ColdStore, &S) -> Facts,
@@ -62,11 +62,11 @@ async fn check_stops<S>(
     panic!("it takes more than {WRITES_MAX} writes");
 }
 
-async fn actions(store: &dyn ColdStore, org: &Organization) -> u64 {
+pub(super) async fn actions(store: &dyn ColdStore, org: &Organization) -> u64 {
     sample::actions(store, org.id).await.len() as u64
 }
 
-async fn member(store: &dyn ColdStore, number: u64) -> (Organization, User) {
+pub(super) async fn member(store: &dyn ColdStore, number: u64) -> (Organization, User) {
     sample::member(store, &format!("pinewood-{number}")).await
 }
 
@@ -229,7 +229,7 @@ async fn updates_moves_and_logins_are_all_or_nothing() {
 }
 
 /// An organization whose second member has a key.
-async fn colleagues(store: &dyn ColdStore, number: u64) -> (Organization, User, ApiKey) {
+pub(super) async fn colleagues(store: &dyn ColdStore, number: u64) -> (Organization, User, ApiKey) {
     let (org, _) = member(store, number).await;
     let name = format!("second-{number}");
     let second = sample::joined(store, org.id, &name, Role::Admin, sample::NOW_MS).await;

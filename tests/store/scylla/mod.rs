@@ -15,4 +15,5 @@ mod start;
 mod stops;
 mod takeover;
 mod ttl;
+mod whole;
 mod wire;
