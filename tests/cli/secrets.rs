@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::store::sealed::{is_on_disk, secrets};
 use crate::support::account::{Account, created};
+use crate::support::cql;
 use crate::support::process::{Process, run, runstream, text};
 
 const SECRET: &str = "tea-leaves-and-honey";
@@ -95,6 +96,49 @@ async fn a_change_of_keys_seals_everything_anew() {
     let client = Account::client_of(&server.url);
     assert_eq!(client.call(Method::GET, "/health", None).await.unwrap().status, 200);
     server.end();
+}
+
+/// The servers know both keys while they are changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn on_a_cluster_keys_are_changed_while_a_server_runs() {
+    let keyspace = cql::keyspace().await;
+    let configured = cql::configuration(&keyspace);
+    let (before, keys) = configured.split_once("sealing_keys = [").unwrap();
+    let (old, after) = keys.split_once(']').unwrap();
+    let new = "\"another-one-0123456789-0123456789\"";
+    let folder_with = |keys: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{before}sealing_keys = [{keys}]{after}");
+        std::fs::write(folder.path().join("runstream.toml"), text).unwrap();
+        folder
+    };
+    let rotate = |keys: &str| {
+        let done = run(folder_with(keys).path(), &["secrets", "rotate"]);
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let folder = folder_with(&format!("{old}, {new}"));
+    let server = Process::serve(folder.path(), &[]);
+    let account = Account::sign_up(&server.url).await;
+    let env = format!("/api/projects/{}/env", account.project);
+    for key in ["A", "B", "C"] {
+        created(&account.reporter, &env, &json!({ "key": key, "value": SECRET, "isSecret": true })).await;
+    }
+    let (code, said, errors) = rotate(new);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(errors.contains("is not among the sealing keys"), "{errors}");
+
+    let (code, said, errors) = rotate(&format!("{new}, {old}"));
+    assert_eq!(code, Some(0), "{said}{errors}");
+    assert!(said.contains("3 of 3 values sealed anew") && said.contains("variable: 3"), "{said}");
+    assert!(said.contains("nothing is sealed with the key"), "{said}");
+    let listed = account.reporter.call(Method::GET, &env, None).await.unwrap();
+    assert_eq!(listed.status, 200);
+    server.end();
+    // The old key can go: whoever has the new one alone opens everything.
+    let (code, said, errors) = rotate(new);
+    assert_eq!(code, Some(0), "{said}{errors}");
+    assert!(said.contains("of 3 values"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ use runstream::store::contract::Posting;
 use serde_json::{Value, json};
 
 use self::server::MailServer;
+use crate::support::beneath::Beneath;
 use crate::support::site::{NOW_MS, Site};
 
 /// A letter is of use for a day.
@@ -40,8 +41,17 @@ fn invitation(organization: &str, inviter: &str) -> Content {
 
 /// A site that sends to `server`.
 async fn site_for(server: &MailServer) -> Site {
+    site_on(&Beneath::Lsm, server).await
+}
+
+/// The same on a store of choice.
+async fn site_on(beneath: &Beneath, server: &MailServer) -> Site {
     let mail = server.settings();
-    Site::start_with(|settings| settings.mail = mail).await
+    Site::start_with(|settings| {
+        beneath.choose(settings);
+        settings.mail = mail;
+    })
+    .await
 }
 
 /// Stores an invitation as a handler would, without sending it.

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::server::MailServer;
-use super::site_for;
+use super::{site_for, site_on};
+use crate::support::beneath::{Beneath, on_each_store_beneath};
 use crate::support::site::{Answer, Ask, PASSWORD, Person, Site};
+
+on_each_store_beneath! { a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once }
 
 const NEW: &str = "Other-horse-2!";
 const LINK: &str = "https://runs.pinewood.test/reset-password?token=";
@@ -57,10 +60,9 @@ fn invalid() -> (u16, String) {
     (400, "Invalid reset token".to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once() {
+async fn a_new_account_is_greeted_and_the_link_of_a_reset_sets_a_password_once(beneath: &Beneath) {
     let mut server = MailServer::start().await;
-    let site = site_for(&server).await;
+    let site = site_on(beneath, &server).await;
     let rosa = site.sign_up("rosa").await;
     let welcome = server.mail(1).await;
     assert_eq!(welcome["envelope"], json!(["runs@pinewood.test", "rosa@pinewood.test"]));

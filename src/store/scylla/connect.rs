@@ -206,8 +206,10 @@ fn why_no_session(settings: &ScyllaSettings, error: NewSessionError) -> ConnectE
     }
 }
 
+/// The driver says some reasons in several lines; an operator gets one.
 fn unreachable(settings: &ScyllaSettings, reason: String) -> ConnectError {
-    ConnectError::Unreachable { nodes: settings.nodes.join(", "), reason }
+    let words: Vec<_> = reason.split_whitespace().collect();
+    ConnectError::Unreachable { nodes: settings.nodes.join(", "), reason: words.join(" ") }
 }
 
 fn who(settings: &ScyllaSettings) -> String {
@@ -235,4 +237,16 @@ fn datacenter(session: &Session, settings: &ScyllaSettings) -> Result<String, Co
 pub fn is_keyspace_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=48).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_several_lines_is_said_in_one() {
+        let settings = ScyllaSettings::at(&["node-1:9042"], "runstream");
+        let said = unreachable(&settings, "broken:\n    the other half\n    is gone".to_owned()).to_string();
+        assert!(said.contains("at node-1:9042 (broken: the other half is gone); check"), "{said}");
+    }
 }
