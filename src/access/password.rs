@@ -370,6 +370,14 @@ mod tests {
         assert_eq!(policy(), Ok(usual), "nobody else gave way");
     }
 
+    #[tokio::test]
+    async fn a_password_is_hashed_beside_the_pulse() {
+        let passwords = patient();
+        let pulse = Arc::clone(&passwords.threads.pulse);
+        let under_way = move || Ok(pulse.shared.under_way.load(Ordering::SeqCst));
+        assert_eq!(passwords.turn().await.unwrap().take(under_way).await, Ok(1));
+    }
+
     #[test]
     fn the_pulse_beats_while_something_is_hashed_and_ends_with_the_last_hash() {
         let beats = Arc::new(AtomicUsize::new(0));

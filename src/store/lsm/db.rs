@@ -146,3 +146,30 @@ pub(super) fn store_error(error: fjall::Error) -> StoreError {
         _ => StoreError::Unavailable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn new_rows_of_a_table_stay_in_memory_up_to_a_bound() {
+        const ROW_BYTES: usize = 64 << 10;
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(folder.path(), 1 << 20, Arc::new(FailureLatch::new())).unwrap();
+        for number in 0..5 * STORE_MEMTABLE_BYTES / ROW_BYTES as u64 {
+            let put = db.commit_unsynced(move |db, change| {
+                change.insert(&db.keyspace("sample")?, number.to_be_bytes(), [7; ROW_BYTES]);
+                Ok(())
+            });
+            put.await.unwrap();
+        }
+        // They are written out in the background.
+        let begun = Instant::now();
+        while db.inner().write_buffer_size() > 2 * STORE_MEMTABLE_BYTES {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{} bytes", db.inner().write_buffer_size());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -110,7 +110,7 @@ impl ScyllaRuns {
             begun: std::sync::Mutex::default(),
         });
         let term = core.lease.term()?;
-        core.begin_term(&term).await?;
+        core.begin_term(&term, std::future::pending()).await?;
         let following =
             tokio::spawn(recover::follow_terms(Arc::downgrade(&core), core.lease.terms(), term.incarnation));
         Ok(Self { core, following })

@@ -28,15 +28,10 @@ pub(super) async fn follow_terms(core: Weak<Core>, mut terms: watch::Receiver<Ar
         if term.incarnation != begun {
             let Some(core) = core.upgrade() else { return };
             core.owned.retain(|_, owned| owned.term.incarnation == term.incarnation);
-            // A life that ends meanwhile has nothing to take over any more: the next one begins at once.
-            let beginning = tokio::select! {
-                beginning = core.begin_term(&term) => beginning,
-                changed = terms.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => return,
-                },
-            };
-            match beginning {
+            let mut next = terms.clone();
+            // Resolves when there is a next life, or nobody to have one.
+            let is_over = async move { drop(next.changed().await) };
+            match core.begin_term(&term, is_over).await {
                 Ok(()) => begun = term.incarnation,
                 Err(error) => {
                     tracing::warn!(%error, "the node is not back yet");
@@ -53,8 +48,9 @@ pub(super) async fn follow_terms(core: Weak<Core>, mut terms: watch::Receiver<Ar
 }
 
 impl Core {
-    /// Begins a life of this node.
-    pub(super) async fn begin_term(&self, term: &Term) -> StoreResult<()> {
+    /// Begins a life of this node. When that `is_over`, what is left to take over is left to the next one: but not before
+    /// it is known whose the numbering is.
+    pub(super) async fn begin_term(&self, term: &Term, is_over: impl Future<Output = ()>) -> StoreResult<()> {
         // Positions that viewers hold are of the numbering that this process had: it goes on with no other.
         let before = self.lanes.current().map(|lane| lane.number);
         let Some((number, may_be_under_way)) = self.claim_lane(term, before).await? else {
@@ -66,7 +62,11 @@ impl Core {
         self.lanes.set(Arc::clone(&lane));
         let traces = self.tables.unsettled().await?;
         let recovering: Vec<_> = traces.iter().map(|trace| self.recover(trace, term, &lane)).collect();
-        futures_util::stream::iter(recovering).buffer_unordered(RUNS_PARALLEL).try_collect::<()>().await?;
+        let recovering = futures_util::stream::iter(recovering).buffer_unordered(RUNS_PARALLEL);
+        tokio::select! {
+            recovered = recovering.try_collect::<()>() => recovered?,
+            () = is_over => return Err(StoreError::Unavailable("it ended before it had begun".into())),
+        }
         if may_be_under_way {
             self.jump_heads(&lane).await?;
         }
