@@ -8,9 +8,11 @@ use runstream::domain::mail::{LetterEnd, LetterState};
 use runstream::domain::role::{AccountStatus, Role};
 use runstream::limits::OUTBOX_ORG_LETTERS_MAX;
 use runstream::store::contract::{Acceptance, Conflict, StoreError, StoreResult};
+use runstream::store::record;
 
 use super::{
-    ColdHome, ColdStore, on_each_cold_store, on_each_cold_store_across_restarts, outbox, races, sample,
+    ColdHome, ColdStore, ScyllaColdHome, on_each_cold_store, on_each_cold_store_across_restarts, outbox,
+    races, sample,
 };
 
 on_each_cold_store! {
@@ -36,11 +38,27 @@ on_each_cold_store! {
     two_administrators_do_not_leave_at_once,
 }
 on_each_cold_store_across_restarts! { invitations_survive_a_restart }
-/// Only in this process: a thousand invitations are too many round trips.
 mod many {
     use super::*;
 
     super::super::on_each_store! { at_most_a_thousand_invitations_are_listed }
+
+    /// A thousand turns are too many round trips: the rows of the list are put there by hand.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    #[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+    async fn at_most_a_thousand_invitations_are_listed_on_scylla() {
+        let home = ScyllaColdHome::new();
+        let store = home.open_cold().await;
+        let (_, rosa) = sample::member(&*store, "pinewood").await;
+        let oldest = invite(&*store, &rosa, "0@x.test").await;
+        let later: Vec<Invitation> = (1..=1_000).map(|number| later_invitation(&rosa, number)).collect();
+        let row = |one: &Invitation| {
+            let moment = (one.created_ms.cast_unsigned() ^ 1 << 63).to_be_bytes();
+            ([moment.as_slice(), one.id.as_bytes()].concat(), record::encode(one).unwrap())
+        };
+        home.put_rows(rosa.org, "invitation", later.iter().map(row).collect()).await;
+        check_the_newest_thousand(&*store, &oldest, later).await;
+    }
 }
 
 const NOW_MS: UnixMs = sample::NOW_MS;
@@ -136,18 +154,25 @@ async fn an_invitation_is_stored_and_told_newest_first(store: &dyn ColdStore) {
 }
 
 async fn at_most_a_thousand_invitations_are_listed(store: &dyn super::Store) {
-    let (org, rosa) = sample::member(store, "pinewood").await;
-    let mut sent = Vec::new();
-    for number in 0..=1_000 {
-        let one = invitation((org.id, rosa.id), &format!("{number}@x.test"), NOW_MS + number);
-        store.invite(one.clone(), MANY, None, sample::audit(org.id, "invitation.created")).await.unwrap();
-        sent.push(one);
+    let (_, rosa) = sample::member(store, "pinewood").await;
+    let oldest = invite(store, &rosa, "0@x.test").await;
+    let later: Vec<Invitation> = (1..=1_000).map(|number| later_invitation(&rosa, number)).collect();
+    for one in &later {
+        store.invite(one.clone(), MANY, None, sample::audit(rosa.org, "invitation.created")).await.unwrap();
     }
-    let oldest = sent.remove(0);
-    sent.reverse();
-    assert_eq!(pending(store, org.id).await, sent, "the newest thousand, the newest first");
-    // What is not listed is good all the same.
-    assert_eq!(sign_up(store, &oldest, "0@x.test", MANY).await, Ok(()));
+    check_the_newest_thousand(store, &oldest, later).await;
+}
+
+/// An invitation that is so many milliseconds younger than those of [`invite`].
+fn later_invitation(by: &User, number: i64) -> Invitation {
+    invitation((by.org, by.id), &format!("{number}@x.test"), NOW_MS + number)
+}
+
+/// Of `oldest` and the thousand `later` ones the latter are listed; what is not listed is good all the same.
+async fn check_the_newest_thousand(store: &dyn ColdStore, oldest: &Invitation, mut later: Vec<Invitation>) {
+    later.reverse();
+    assert_eq!(pending(store, oldest.org).await, later, "the newest thousand, the newest first");
+    assert_eq!(sign_up(store, oldest, "0@x.test", MANY).await, Ok(()));
 }
 
 async fn a_letter_is_stored_with_its_invitation_or_not_at_all(store: &dyn ColdStore) {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use runstream::clock::ManualClock;
+use runstream::domain::id::OrgId;
 use runstream::fs::OsFs;
 use runstream::store::contract::{
     Accounts, Executions, FeedLog, Invitations, Organizations, Outbox, PasswordResets, People, Projects,
@@ -148,6 +149,11 @@ pub(crate) struct ScyllaColdHome(tokio::sync::OnceCell<cql::Keyspace>);
 impl ScyllaColdHome {
     pub(crate) fn new() -> Self {
         Self(tokio::sync::OnceCell::new())
+    }
+
+    /// Writes rows of one kind into the partition of an organization, past the store: keys and values.
+    async fn put_rows(&self, org: OrgId, kind: &str, rows: Vec<(Vec<u8>, Vec<u8>)>) {
+        cql::put_rows(self.0.get().unwrap(), org.as_bytes(), kind, rows).await;
     }
 }
 

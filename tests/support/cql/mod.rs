@@ -194,6 +194,21 @@ pub(crate) async fn administer(settings: &ScyllaSettings, statements: &[&str]) {
     }
 }
 
+/// Writes rows of one kind into the partition of an organization, as the superuser: keys and values.
+pub(crate) async fn put_rows(
+    settings: &ScyllaSettings,
+    org: &[u8],
+    kind: &str,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+) {
+    let session = superuser(settings).await;
+    let put =
+        format!("INSERT INTO {}.org_data (org, kind, key, value) VALUES (?, ?, ?, ?)", settings.keyspace);
+    let put = session.prepare(put).await.unwrap();
+    let putting = rows.into_iter().map(|(key, value)| session.execute_unpaged(&put, (org, kind, key, value)));
+    futures_util::future::try_join_all(putting).await.unwrap();
+}
+
 /// Whether a statement finds a row, asked as the superuser.
 pub(crate) async fn finds(settings: &ScyllaSettings, statement: &str) -> bool {
     let found = superuser(settings).await.query_unpaged(statement, ()).await.unwrap();
