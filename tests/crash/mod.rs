@@ -2,6 +2,7 @@
 //! feed numbers all of it.
 //! The real binary, real sockets, several reporters that retry as the public one does.
 
+mod accounts;
 mod feed;
 pub(crate) mod process;
 mod reporter;
