@@ -1,6 +1,7 @@
 //! A whole server in this process that can be restarted, and organizations whose reporters feed runs into it. Everything
 //! goes over sockets.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(crate) struct Stage {
     server: Option<RunningServer>,
     settings: Settings,
     seams: Seams,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -50,7 +51,7 @@ impl Stage {
             PasswordSettings { memory_kib: 64, passes: 1, ..PasswordSettings::default() };
         unlimited(&mut settings);
         change(&mut settings);
-        let mut stage = Self { server: None, settings, seams, _folder: folder };
+        let mut stage = Self { server: None, settings, seams, folder };
         stage.boot().await;
         stage
     }
@@ -83,6 +84,11 @@ impl Stage {
     /// Where the server is.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.server.port)
+    }
+
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What the server keeps everything in.
