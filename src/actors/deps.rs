@@ -108,6 +108,12 @@ impl Directory {
     pub(super) fn forget(&self, execution: ExecutionId, actor: &ActorRef<ExecutionMessage>) {
         self.executions.remove_if(&execution, |_, known| known.get_id() == actor.get_id());
     }
+
+    /// Takes an organization out of the map, unless another actor has taken this one's place.
+    pub(super) fn forget_organization(&self, org: OrgId, actor: &ActorRef<OrgMessage>) {
+        let is_it = |known: &ActorRef<OrgMessage>| known.get_id() == actor.get_id();
+        self.organizations.remove_if(&org, |_, known| known.actor.get().is_some_and(is_it));
+    }
 }
 
 /// Where a session's events go.

@@ -86,10 +86,9 @@ impl Engine {
         user: UserId,
         request: SetupRequest,
     ) -> Result<Opened, EngineError> {
-        let (reply, answer) = oneshot::channel();
-        let message = OrgMessage::SetUp { user, request: Box::new(request), reply };
-        self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
-        self.within_wait(answer).await?.unwrap_or(Err(BUSY))
+        let request = Box::new(request);
+        let ask = |reply| OrgMessage::SetUp { user, request: request.clone(), reply };
+        self.ask_organization(org, ask).await?
     }
 
     /// Takes back a run whose setup nobody was told of.
@@ -236,7 +235,7 @@ impl Engine {
     pub async fn probe(&self) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
         self.root.cast(RootMessage::Probe { reply }).map_err(|_| BUSY)?;
-        self.within_wait(answer).await?.map_err(|_| BUSY)
+        until(self.deadline(), answer).await?.map_err(|_| BUSY)
     }
 
     /// How much is alive.
@@ -323,13 +322,6 @@ impl Engine {
         Err(BUSY)
     }
 
-    async fn within_wait<T>(
-        &self,
-        answer: oneshot::Receiver<T>,
-    ) -> Result<Result<T, oneshot::error::RecvError>, EngineError> {
-        until(self.deadline(), answer).await
-    }
-
     pub(super) async fn execution_actor(
         &self,
         org: OrgId,
@@ -339,13 +331,31 @@ impl Engine {
             return Ok(known.clone());
         }
         // In a box: mostly it is there, and its request need not carry the place for this.
-        Box::pin(async {
+        Box::pin(self.ask_organization(org, |reply| OrgMessage::Wake { execution, reply })).await
+    }
+
+    /// Sends a message to an organization's actor and waits for the answer; an actor that leaves or dies before it answers
+    /// is replaced and asked again.
+    async fn ask_organization<T>(
+        &self,
+        org: OrgId,
+        message: impl Fn(oneshot::Sender<T>) -> OrgMessage,
+    ) -> Result<T, EngineError> {
+        let deadline = self.deadline();
+        for attempt in 0..limits::DELIVERY_TRIES {
+            if attempt > 1 {
+                tokio::time::sleep(limits::DELIVERY_PAUSE * attempt).await;
+            }
+            let actor = self.organization_actor(org).await?;
             let (reply, answer) = oneshot::channel();
-            let message = OrgMessage::Wake { execution, reply };
-            self.organization_actor(org).await?.cast(message).map_err(|_| BUSY)?;
-            self.within_wait(answer).await?.map_err(|_| BUSY)
-        })
-        .await
+            if actor.cast(message(reply)).is_ok()
+                && let Ok(answer) = until(deadline, answer).await?
+            {
+                return Ok(answer);
+            }
+            self.deps.directory.forget_organization(org, &actor);
+        }
+        Err(BUSY)
     }
 
     async fn organization_actor(&self, org: OrgId) -> Result<ActorRef<OrgMessage>, EngineError> {

@@ -102,7 +102,9 @@ impl OrgState {
         }
         let (deps, org) = (Arc::clone(&self.deps), self.org);
         tokio::spawn(async move {
-            let result = open_run(&deps, org, user, *request, now_ms).await;
+            // Whoever gets no answer asks again: there is one even if this ends early, when the run may be stored.
+            let opening = tokio::spawn(open_run(Arc::clone(&deps), org, user, *request, now_ms));
+            let result = opening.await.unwrap_or(Err(EngineError::Busy { retry_after_s: 1 }));
             // After `Busy` nobody knows whether the run is stored: its place is looked for when places run out.
             if !matches!(result, Ok(_) | Err(EngineError::Busy { .. })) {
                 give_back(&deps, org, now_ms).await;
@@ -177,9 +179,7 @@ impl OrgState {
         let busy = !self.runs.is_empty()
             || organizations.get(&self.org).is_some_and(|known| known.buckets.forget_spent(now_ms) > 0);
         if !busy {
-            organizations.remove_if(&self.org, |_, known| {
-                known.actor.get().is_some_and(|actor| actor.get_id() == me.get_id())
-            });
+            self.deps.directory.forget_organization(self.org, me);
             me.stop(None);
         }
     }
@@ -206,7 +206,7 @@ pub(in crate::actors) async fn give_back(deps: &Deps, org: OrgId, counted_ms: Un
 }
 
 async fn open_run(
-    deps: &Deps,
+    deps: Arc<Deps>,
     org: OrgId,
     user: UserId,
     request: SetupRequest,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::harness::Rig;
 use crate::actors::bucket::Quota;
 use crate::actors::buckets::{BucketKey, IngestTier};
+use crate::actors::organization::message::OrgMessage;
 use crate::actors::{EngineError, EngineSettings, LimitedResource, PlanLimitHit};
 use crate::clock::Clock;
 use crate::domain::id::ProjectId;
@@ -140,6 +141,26 @@ async fn idle_runs_and_organizations_leave_memory_and_come_back() {
     assert_eq!(rig.text(&run).await, "one\ntwo\n");
     let completeness = rig.engine.completeness(rig.org, run.execution).await.unwrap().unwrap();
     assert_eq!(completeness.batches_refused_tier, 1, "what was refused outlives the actor");
+}
+
+/// On one thread, so that the organization finds both in its mailbox and goes at the first.
+#[tokio::test]
+async fn what_meets_an_organization_that_is_just_leaving_is_done_by_the_next() {
+    let rig = Rig::new().await;
+    let run = rig.open().await;
+    let actor = || {
+        let known = rig.engine.deps.directory.organizations.get(&rig.org).unwrap();
+        known.actor.get().unwrap().clone()
+    };
+    let first = actor();
+    first.cast(OrgMessage::LeaveIfIdle).unwrap();
+    rig.engine.set_up(rig.org, rig.user, rig.setup()).await.unwrap();
+    let second = actor();
+    assert_ne!(second.get_id(), first.get_id(), "it has not left");
+    second.cast(OrgMessage::LeaveIfIdle).unwrap();
+    rig.send(&run, rig.line(1, "one")).await.unwrap();
+    assert_ne!(actor().get_id(), second.get_id(), "it has not left");
+    assert_eq!(rig.text(&run).await, "one\n");
 }
 
 #[tokio::test]
