@@ -5,8 +5,8 @@
 mod accounts;
 mod feed;
 pub(crate) mod process;
-mod reporter;
-mod verify;
+pub(crate) mod reporter;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(benea
     deployment.kill().await;
     deployment.restart().await;
     deployment.until_healthy().await;
-    let totals = verify::all(&account, &ledgers).await;
+    let totals = verify::all(&[&account], &ledgers).await;
     println!("{totals:?}");
     assert!(totals.acknowledged > kills * 2, "too little happened to mean anything: {totals:?}");
     assert!(totals.finished > 0, "no run came to its end: {totals:?}");

@@ -132,6 +132,11 @@ impl Deployment {
         Person::sign_up_as(&format!("http://127.0.0.1:{}", self.port), name).await
     }
 
+    /// Somebody who signed up at another server of the same cluster, at this one.
+    pub(crate) fn known_to(&self, account: &Account) -> Account {
+        Account { client: account.client.at(&self.client), ..account.clone() }
+    }
+
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port

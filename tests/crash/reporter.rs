@@ -1,12 +1,14 @@
-//! A reporter that keeps a ledger: what it sent and what it was told.
+//! A reporter that keeps a ledger: what it sent and what it was told. It may know several servers, and goes to the next one
+//! when one refuses or does not answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use runstream::cli::client::Client;
 use serde_json::{Value, json};
 
 use super::process::Account;
@@ -18,13 +20,27 @@ const BATCHES_PER_RUN: usize = 12;
 
 /// How a reporter sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum Habit {
     /// The next batch when the one before is answered or given up.
     OneAtATime,
     /// Three at a time, like the public reporter, whose flushes are not awaited.
     SeveralInFlight,
     /// Batch numbers, and the same bytes again until they are acknowledged.
     Numbered,
+    /// The same with three at a time, each at another server first.
+    Spread,
+}
+
+impl Habit {
+    /// Whether batches have numbers and are sent until they are acknowledged.
+    const fn is_numbered(self) -> bool {
+        matches!(self, Self::Numbered | Self::Spread)
+    }
+
+    /// How many batches are under way at a time.
+    const fn width(self) -> usize {
+        if matches!(self, Self::SeveralInFlight | Self::Spread) { 3 } else { 1 }
+    }
 }
 
 /// What became of a batch, as far as its sender knows.
@@ -48,31 +64,47 @@ pub(super) struct Sent {
 
 /// One run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     pub(super) task: String,
     pub(super) in_order: bool,
     pub(super) batches: Vec<Sent>,
     /// What the teardown answered, if it was reached.
     pub(super) answered: Option<String>,
+    /// How often it was told to come back later.
+    pub(crate) refusals: usize,
 }
 
 /// Everything one reporter did.
-pub(super) type Ledger = Vec<Run>;
+pub(crate) type Ledger = Vec<Run>;
 
-pub(super) struct Reporter {
-    account: Account,
+pub(crate) struct Reporter {
+    /// A client of each server.
+    servers: Vec<Client>,
+    /// The one that answered well last.
+    turn: AtomicUsize,
+    refusals: AtomicUsize,
+    project: String,
     writer: usize,
     habit: Habit,
     dice: StdRng,
 }
 
 impl Reporter {
+    /// Who sends to one server.
     pub(super) fn new(account: &Account, writer: usize, habit: Habit, seed: u64) -> Self {
-        Self { account: account.clone(), writer, habit, dice: StdRng::seed_from_u64(seed) }
+        Self::of_several(&[account], writer, habit, seed)
+    }
+
+    /// Who sends to several, by the same account at each.
+    pub(crate) fn of_several(accounts: &[&Account], writer: usize, habit: Habit, seed: u64) -> Self {
+        let servers = accounts.iter().map(|account| account.client.clone()).collect();
+        let (turn, refusals) = (AtomicUsize::new(writer), AtomicUsize::default());
+        let (project, dice) = (accounts[0].project.clone(), StdRng::seed_from_u64(seed));
+        Self { servers, turn, refusals, project, writer, habit, dice }
     }
 
     /// Streams runs until told to stop; the run under way is finished.
-    pub(super) async fn run(mut self, stop: Arc<AtomicBool>) -> Ledger {
+    pub(crate) async fn run(mut self, stop: Arc<AtomicBool>) -> Ledger {
         let mut ledger = Vec::new();
         while !stop.load(Ordering::Acquire) {
             let number = ledger.len();
@@ -83,34 +115,36 @@ impl Reporter {
 
     async fn one_run(&mut self, number: usize) -> Run {
         let (session, task) = self.set_up().await;
-        let mut run =
-            Run { task, in_order: self.habit != Habit::SeveralInFlight, batches: Vec::new(), answered: None };
-        let width = if self.habit == Habit::SeveralInFlight { 3 } else { 1 };
+        let width = self.habit.width();
+        let mut run = Run { task, in_order: width == 1, batches: Vec::new(), answered: None, refusals: 0 };
         for start in (0..BATCHES_PER_RUN).step_by(width) {
             let bodies = (start..start + width).map(|n| self.batch(&session, number, n)).collect::<Vec<_>>();
-            let sending = bodies.iter().map(|(body, ..)| self.deliver(body));
+            let sending = bodies.iter().zip(start..).map(|((body, ..), n)| self.deliver(n, body));
             let fates = futures_util::future::join_all(sending).await;
             for ((_, test, lines), fate) in bodies.into_iter().zip(fates) {
                 run.batches.push(Sent { test, lines, fate });
             }
         }
         run.answered = Some(self.tear_down(&session).await);
+        run.refusals = self.refusals.swap(0, Ordering::Relaxed);
         run
     }
 
     /// Setup until it succeeds; a setup whose answer was lost leaves a run nobody knows of.
     async fn set_up(&self) -> (String, String) {
         let body = json!({
-            "projectId": self.account.project, "framework": "playwright", "reporterVersion": "1",
+            "projectId": self.project, "framework": "playwright", "reporterVersion": "1",
             "totalTests": BATCHES_PER_RUN
         });
-        loop {
-            if let Some((StatusCode::CREATED, body)) = self.post("/api/ingest/setup", &body).await {
+        for server in self.turn.load(Ordering::Relaxed).. {
+            if let Some((StatusCode::CREATED, body)) = self.post(server, "/api/ingest/setup", &body).await {
                 let text = |key: &str| body["data"][key].as_str().unwrap().to_owned();
+                self.turn.store(server, Ordering::Relaxed);
                 return (text("sessionId"), text("taskId"));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        unreachable!("there is always a next try")
     }
 
     fn batch(&mut self, session: &str, run: usize, n: usize) -> (Value, String, Vec<String>) {
@@ -128,22 +162,27 @@ impl Reporter {
             json!({ "type": "test-end", "testId": test, "status": "passed", "duration": 1, "timestamp": n }),
         );
         let mut body = json!({ "sessionId": session, "events": events });
-        if self.habit == Habit::Numbered {
+        if self.habit.is_numbered() {
             body["batch"] = format!("{:08x}:{n}", self.writer).into();
         }
         (body, test, lines)
     }
 
-    async fn deliver(&self, body: &Value) -> Fate {
-        let tries = if self.habit == Habit::Numbered { usize::MAX } else { 2 };
-        for n in 0..tries {
-            if n > 0 {
-                let pause = if self.habit == Habit::Numbered { RETRY_PAUSE / 5 } else { RETRY_PAUSE };
-                tokio::time::sleep(pause).await;
+    /// Sends batch number `n` of a run.
+    async fn deliver(&self, n: usize, body: &Value) -> Fate {
+        let numbered = self.habit.is_numbered();
+        let first = if self.habit == Habit::Spread { n } else { self.turn.load(Ordering::Relaxed) };
+        for attempt in 0..if numbered { usize::MAX } else { 2 } {
+            if attempt > 0 {
+                tokio::time::sleep(if numbered { RETRY_PAUSE / 5 } else { RETRY_PAUSE }).await;
             }
-            match self.post("/api/ingest/event", body).await {
-                Some((StatusCode::OK, _)) => return Fate::Acknowledged,
-                Some((status, _)) if self.habit != Habit::Numbered => return Fate::Refused(status),
+            let server = first.wrapping_add(attempt);
+            match self.post(server, "/api/ingest/event", body).await {
+                Some((StatusCode::OK, _)) => {
+                    self.turn.store(server, Ordering::Relaxed);
+                    return Fate::Acknowledged;
+                }
+                Some((status, _)) if !numbered => return Fate::Refused(status),
                 Some((StatusCode::SERVICE_UNAVAILABLE, _)) | None => {}
                 Some((status, body)) => panic!("{status} {body}"),
             }
@@ -154,21 +193,29 @@ impl Reporter {
     async fn tear_down(&self, session: &str) -> String {
         let summary = json!({ "total": BATCHES_PER_RUN, "passed": BATCHES_PER_RUN, "failed": 0, "skipped": 0, "duration": 5 });
         let body = json!({ "sessionId": session, "status": "PASSED", "summary": summary });
-        loop {
-            match self.post("/api/ingest/teardown", &body).await {
-                Some((StatusCode::OK, body)) => return body["status"].as_str().unwrap().to_owned(),
+        for server in self.turn.load(Ordering::Relaxed).. {
+            match self.post(server, "/api/ingest/teardown", &body).await {
+                Some((StatusCode::OK, body)) => {
+                    self.turn.store(server, Ordering::Relaxed);
+                    return body["status"].as_str().unwrap().to_owned();
+                }
                 Some((StatusCode::SERVICE_UNAVAILABLE, _)) | None => {
                     tokio::time::sleep(RETRY_PAUSE / 5).await
                 }
                 Some((status, body)) => panic!("{status} {body}"),
             }
         }
+        unreachable!("there is always a next try")
     }
 
-    /// Status and body, or `None` if no answer came.
-    async fn post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
-        let call = self.account.client.call(Method::POST, path, Some(body));
+    /// Status and body, or `None` if no answer came. Whoever is to come back later is told when.
+    async fn post(&self, server: usize, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
+        let call = self.servers[server % self.servers.len()].call(Method::POST, path, Some(body));
         let answer = tokio::time::timeout(TIMEOUT, call).await.ok()?.ok()?;
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            assert!(answer.headers.contains_key("retry-after"), "{path}: {:?}", answer.headers);
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
         Some((answer.status, answer.body))
     }
 }

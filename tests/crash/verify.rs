@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::process::Account;
@@ -9,25 +10,44 @@ use super::reporter::{Fate, Ledger, Run};
 
 /// What was compared.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
-    pub(super) runs: usize,
-    pub(super) finished: usize,
-    pub(super) acknowledged: usize,
-    pub(super) unknown: usize,
-    pub(super) refused: usize,
-    pub(super) unknown_but_stored: usize,
+pub(crate) struct Totals {
+    pub(crate) runs: usize,
+    pub(crate) finished: usize,
+    pub(crate) acknowledged: usize,
+    pub(crate) unknown: usize,
+    pub(crate) refused: usize,
+    pub(crate) unknown_but_stored: usize,
 }
 
-/// Compares every run.
-pub(super) async fn all(account: &Account, ledgers: &[Ledger]) -> Totals {
+/// Compares every run as each of several servers shows it.
+pub(crate) async fn all(accounts: &[&Account], ledgers: &[Ledger]) -> Totals {
     let mut totals = Totals::default();
-    for run in ledgers.iter().flatten() {
-        one(account, run, &mut totals).await;
+    for account in accounts {
+        totals = Totals::default();
+        for run in ledgers.iter().flatten() {
+            let stored = one(account, run, &mut totals).await;
+            let completeness = completeness(accounts, run).await;
+            assert_eq!(completeness["data"]["batches"]["stored"], stored, "{}: {completeness}", run.task);
+        }
     }
     totals
 }
 
-async fn one(account: &Account, run: &Run, totals: &mut Totals) {
+/// What became of what a run sent. Until it is settled only the server that owns it knows.
+async fn completeness(accounts: &[&Account], run: &Run) -> Value {
+    let path = format!("/api/executions/{}/completeness", run.task);
+    for account in accounts {
+        let answer = account.client.call(Method::GET, &path, None).await.unwrap();
+        if answer.status == StatusCode::OK {
+            return answer.body;
+        }
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    }
+    panic!("{}: no server owns it", run.task);
+}
+
+/// Compares a run; how many of its batches are stored.
+async fn one(account: &Account, run: &Run, totals: &mut Totals) -> usize {
     totals.runs += 1;
     let logs = account.get(&format!("/api/executions/{}/logs", run.task)).await;
     let text = logs["data"]["output"].as_str().unwrap();
@@ -72,13 +92,12 @@ async fn one(account: &Account, run: &Run, totals: &mut Totals) {
         }
     }
     assert_eq!(tests.len(), stored, "{}: results of nobody", run.task);
-    let completeness = account.get(&format!("/api/executions/{}/completeness", run.task)).await;
-    assert_eq!(completeness["data"]["batches"]["stored"], stored, "{}: {completeness}", run.task);
     if let Some(answered) = &run.answered {
         totals.finished += 1;
         let status = account.get(&format!("/api/executions/{}/status", run.task)).await;
         assert_eq!(status["data"]["status"], answered.as_str(), "{}", run.task);
     }
+    stored
 }
 
 /// Test id → number of attempts.

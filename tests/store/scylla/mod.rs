@@ -8,6 +8,7 @@ mod frozen;
 mod killed;
 mod lives;
 mod nodes;
+mod pair;
 mod schema;
 mod served;
 mod slow;

@@ -15,7 +15,7 @@ use scylla_cql::frame::request::RequestV2;
 use scylla_cql::frame::request::batch::BatchStatement;
 use scylla_proxy::{
     Condition, Node, Proxy, Reaction as _, RequestFrame, RequestOpcode, RequestReaction, RequestRule,
-    ResponseFrame, RunningProxy, ShardAwareness,
+    ResponseFrame, ResponseReaction, ResponseRule, RunningProxy, ShardAwareness,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -235,6 +235,13 @@ impl Wire {
         let is_one = Condition::any(statements.map(Condition::RequestOpcode));
         let rule = RequestRule(is_one, RequestReaction::delay(delay));
         self.proxy.running_nodes[0].change_request_rules(Some(vec![rule]));
+    }
+
+    /// Nothing passes any more, neither way, and no connection breaks: what the node has just got is done, and its answer lost.
+    pub(crate) fn cut(&mut self) {
+        let node = &mut self.proxy.running_nodes[0];
+        node.change_request_rules(Some(vec![RequestRule(Condition::True, RequestReaction::drop_frame())]));
+        node.change_response_rules(Some(vec![ResponseRule(Condition::True, ResponseReaction::drop_frame())]));
     }
 
     /// Everything passes. Whether what was to fail has failed.
