@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use fjall::{Readable, SingleWriterWriteTx};
 
 use super::table::{Key, Table};
-use super::{LsmStore, audit, logins, outbox};
+use super::{LsmStore, audit, logins, outbox, resets};
 use crate::clock::UnixMs;
 use crate::domain::account::{ApiKey, AuditEntry, KeyHash, Organization, User};
 use crate::domain::id::{ApiKeyId, OrgId, UserId};
@@ -116,6 +116,7 @@ impl Accounts for LsmStore {
             .commit(move |db, change| {
                 let Some(stored) = USERS.get(db, change, &user_key(user.id))? else { return Ok(false) };
                 if stored.org != user.org {
+                    resets::forget(db, change, user.id)?;
                     MEMBERS.remove(db, change, member_key(stored.org, user.id))?;
                     MEMBER_COUNTS.add(db, change, org_key(stored.org), -1)?;
                     MEMBERS.put(db, change, member_key(user.org, user.id), &())?;

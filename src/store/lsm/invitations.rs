@@ -171,6 +171,9 @@ impl Invitations for LsmStore {
             .blocking(move |db| {
                 let view = db.inner().read_tx();
                 let mut pending = Vec::new();
+                if MEMBER_COUNTS.count(db, &view, &org_key(org))? == 0 {
+                    return Ok(pending);
+                }
                 for id in INVITATIONS_BY_AGE.records(db, &view, &org_key(org))?.rev() {
                     let Some(invitation) = INVITATIONS.get(db, &view, &row(org, id?))? else { continue };
                     // The others are older.
@@ -201,6 +204,8 @@ impl Invitations for LsmStore {
         self.db
             .commit(move |db, change| {
                 let found = INVITATIONS.get(db, change, &row(org, invitation))?;
+                let members = MEMBER_COUNTS.count(db, change, &org_key(org))?;
+                let found = found.filter(|_| members > 0);
                 let Some(found) = found.filter(|found| found.is_pending(now_ms)) else { return Ok(false) };
                 remove(db, change, &found)?;
                 outbox::give_up(db, change, org, &found.letter_key(), now_ms)?;

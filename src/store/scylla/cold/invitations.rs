@@ -282,6 +282,9 @@ impl Invitations for Cold {
 
     async fn invitations(&self, org: OrgId, now_ms: UnixMs) -> StoreResult<Vec<Invitation>> {
         self.finish_arrivals(org).await?;
+        if !self.reaches(org, USER, &[], 1).await? {
+            return Ok(Vec::new());
+        }
         let least = moment(oldest_pending_ms(now_ms));
         let values = self.newest_since(org, INVITATION, &least, ROWS_PER_CALL_MAX).await?;
         let found: Vec<Invitation> =
@@ -310,6 +313,9 @@ impl Invitations for Cold {
             let found: Option<Invitation> = self.record(org, INVITATION, &place).await?;
             let Some(found) = found.filter(|found| found.is_pending(now_ms)) else { return Ok(Ok(None)) };
             let arrivals = self.arrivals(org).await?;
+            if arrivals.is_empty() && !self.reaches(org, USER, &[], 1).await? {
+                return Ok(Ok(None));
+            }
             if let Some((holder, _)) = arrivals.iter().find(|(_, by)| by.as_ref() == Some(&place)) {
                 return Ok(Err(Held::By(holder.user.id)));
             }

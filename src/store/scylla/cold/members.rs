@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::Cold;
 use super::change::Edit;
 use super::claims::replaced;
-use super::rows::{ARRIVING, LEFT, USER, VOID, id_bytes};
+use super::rows::{ARRIVING, LEFT, RESET, USER, VOID, id_bytes};
 use crate::clock::UnixMs;
 use crate::domain::account::{AuditEntry, User};
 use crate::domain::id::{OrgId, UserId, stored_org};
@@ -77,7 +77,11 @@ impl Arriving {
     pub(super) fn let_go(&self, stored: &User) -> StoreResult<Vec<Edit>> {
         let key = self.user.id.as_bytes().to_vec();
         let left = Left { to: self.user.org, nonce: self.nonce, last_login_ms: stored.last_login_ms };
-        Ok(vec![Edit::Remove(USER, key.clone()), Edit::Put(LEFT, key, record::encode(&left)?)])
+        Ok(vec![
+            Edit::Remove(USER, key.clone()),
+            Edit::Remove(RESET, key.clone()),
+            Edit::Put(LEFT, key, record::encode(&left)?),
+        ])
     }
 }
 
