@@ -3,6 +3,7 @@
 mod connect;
 mod cost;
 mod crash;
+mod datacenters;
 mod engine;
 mod frozen;
 mod killed;

@@ -121,6 +121,31 @@ pub(crate) async fn keyspace_of_single_copies(servers: &[Server]) -> ScyllaSetti
     settings
 }
 
+/// Settings of a server in `dc1` for a keyspace that has the whole schema, once in each of two datacenters.
+pub(crate) async fn keyspace_in_two_datacenters(servers: &[Server]) -> ScyllaSettings {
+    let (nodes, datacenter) = (servers.iter().map(Server::node).collect(), Some("dc1".to_owned()));
+    let settings = ScyllaSettings { nodes, datacenter, ..settings(&servers[0]) };
+    let replication = ["dc1", "dc2"].map(|name| Replication { datacenter: name.to_owned(), replicas: 1 });
+    let copies = KeyspaceSettings { replication: replication.into(), ..KeyspaceSettings::default() };
+    schema::apply(&settings, &copies, Arc::new(SystemClock)).await.unwrap();
+    settings
+}
+
+/// What a node has been asked over the connections that it has now, those of whoever asks this among them.
+pub(crate) async fn requests(server: &Server) -> i64 {
+    let session = SessionBuilder::new().known_node(server.node()).fetch_schema_metadata(false);
+    let session = session.build().await.unwrap();
+    let mut counts = scylla::statement::unprepared::Statement::new(
+        "SELECT CAST(request_count AS bigint) FROM system_views.clients",
+    );
+    counts.set_consistency(scylla::statement::Consistency::One);
+    let address = server.node().parse().unwrap();
+    let only = SingleTargetLoadBalancingPolicy::new(NodeIdentifier::NodeAddress(address), None);
+    counts.set_load_balancing_policy(Some(only));
+    let counts = session.query_unpaged(counts, ()).await.unwrap().into_rows_result().unwrap();
+    counts.rows::<(i64,)>().unwrap().map(|row| row.unwrap().0).sum()
+}
+
 /// `host:port` of the node that has each of these partitions of a table whose partitions are of one byte.
 pub(crate) async fn owners_of(
     settings: &ScyllaSettings,

@@ -25,11 +25,22 @@ pub(crate) struct Server {
     folder: PathBuf,
     address: Ipv4Addr,
     ports: Ports,
-    /// Where it stands on the ring of a cluster of several, which asks for no password.
-    token: Option<i64>,
+    /// Where it stands in a cluster of several, which asks for no password.
+    place: Option<Place>,
     options: Vec<String>,
     /// Its standard input is what keeps the server alive.
     launcher: Option<Child>,
+}
+
+/// The place of one node of several.
+#[derive(Clone, Copy)]
+struct Place {
+    /// On the ring.
+    token: i64,
+    /// Nodes of the cluster, on as many loopback addresses.
+    nodes: u8,
+    /// Its datacenter, in a cluster that has several.
+    datacenter: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -46,12 +57,22 @@ impl Server {
 
     /// Three new, empty servers that are one cluster, each on a loopback address of its own.
     pub(crate) fn start_three() -> Vec<Self> {
-        let ports = ports_on_three();
         // Evenly around the ring.
         let tokens = [i64::MIN, i64::MIN / 3, i64::MAX / 3];
-        let servers = tokens.into_iter().zip(1..).map(|(token, last)| {
+        Self::start_cluster(&tokens.map(|token| Place { token, nodes: 3, datacenter: None }))
+    }
+
+    /// Two new, empty servers that are one cluster, each in a datacenter of its own: `dc1` and `dc2`.
+    pub(crate) fn start_two_datacenters() -> Vec<Self> {
+        let places = [(i64::MIN, "dc1"), (0, "dc2")];
+        Self::start_cluster(&places.map(|(token, name)| Place { token, nodes: 2, datacenter: Some(name) }))
+    }
+
+    fn start_cluster(places: &[Place]) -> Vec<Self> {
+        let ports = lasting_ports();
+        let servers = places.iter().zip(1..).map(|(place, last)| {
             let address = Ipv4Addr::new(127, 0, 0, last);
-            Self::start_at(address, ports, Some(token), &["-Dcassandra.ring_delay_ms=1000"])
+            Self::start_at(address, ports, Some(*place), &["-Dcassandra.ring_delay_ms=1000"])
         });
         let servers: Vec<_> = servers.collect();
         let begun = Instant::now();
@@ -71,12 +92,13 @@ impl Server {
         met.filter_map(|line| line.split_whitespace().rev().nth(3)).collect::<HashSet<_>>().len() >= others
     }
 
-    fn start_at(address: Ipv4Addr, ports: Ports, token: Option<i64>, options: &[&str]) -> Self {
+    fn start_at(address: Ipv4Addr, ports: Ports, place: Option<Place>, options: &[&str]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("cql-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
         std::fs::write(folder.join("remove-at-end"), "").unwrap();
-        let options = options.iter().map(ToString::to_string).collect();
-        let mut server = Self { folder, address, ports, token, options, launcher: None };
+        let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        options.push(format!("-Dcassandra-rackdc.properties=file://{}/rackdc.properties", folder.display()));
+        let mut server = Self { folder, address, ports, place, options, launcher: None };
         server.make_certificate();
         server.write_settings();
         server.start_again();
@@ -187,12 +209,16 @@ impl Server {
     fn write_settings(&self) {
         let Ports { clients, nodes } = self.ports;
         let (folder, address) = (self.folder.display(), self.address);
-        // Of three each is one: any of them may be the first that comes back.
-        let seeds = if self.token.is_some() { 1..=3 } else { 1..=1 };
+        // Of several each is one: any of them may be the first that comes back.
+        let seeds = 1..=self.place.map_or(1, |place| place.nodes);
         let seeds: Vec<String> = seeds.map(|last| format!("127.0.0.{last}:{nodes}")).collect();
         let seeds = seeds.join(",");
-        let place = match self.token {
-            Some(token) => format!("initial_token: {token}\nauto_bootstrap: false"),
+        let datacenter = self.place.and_then(|place| place.datacenter);
+        let snitch = if datacenter.is_some() { "GossipingPropertyFileSnitch" } else { "SimpleSnitch" };
+        let rack = format!("dc={}\nrack=rack1\n", datacenter.unwrap_or("datacenter1"));
+        std::fs::write(self.folder.join("rackdc.properties"), rack).unwrap();
+        let place = match self.place {
+            Some(Place { token, .. }) => format!("initial_token: {token}\nauto_bootstrap: false"),
             None => "authenticator: PasswordAuthenticator\nauthorizer: CassandraAuthorizer".to_owned(),
         };
         let settings = format!(
@@ -206,7 +232,7 @@ listen_address: {address}
 rpc_address: {address}
 storage_port: {nodes}
 native_transport_port: {clients}
-endpoint_snitch: SimpleSnitch
+endpoint_snitch: {snitch}
 {place}
 commitlog_sync: batch
 commitlog_directory: {folder}/commitlog
@@ -265,7 +291,7 @@ fn free_ports() -> Ports {
 
 /// Two ports that are free on the addresses of three nodes, below those that the system hands out by itself: a node that
 /// is down finds them free when it comes back.
-fn ports_on_three() -> Ports {
+fn lasting_ports() -> Ports {
     let is_free =
         |port: &u16| (1..4).all(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), *port)).is_ok());
     let mut free = std::iter::repeat_with(|| rand::random_range(10_000..32_000)).filter(is_free);
