@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use runstream::clock::ManualUptime;
+use runstream::limits::FEED_NUMBERS_SKIPPED;
 use runstream::store::contract::{Executions, FeedLog, StoreError};
 use runstream::store::scylla::runs::{RunSettings, ScyllaRuns};
 use runstream::store::scylla::{Cql, LeaseSettings};
@@ -103,6 +104,40 @@ async fn the_runs_of_a_node_that_is_gone_are_taken_over_after_its_silence() {
     assert_eq!(reporter.epoch, 2);
     next.append(&reporter.log("and on it goes\n")).await.unwrap();
     assert_eq!(next.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_takeover_of_many_feeds_does_not_go_through_them_one_by_one() {
+    const FEEDS: u32 = 200;
+    const SLOW: Duration = Duration::from_millis(50);
+    let keyspace = cql::keyspace().await;
+    let mut wire = Wire::to(&keyspace).await;
+    let epoch = open_runs(&keyspace.0, patient()).await.feed_epoch().await.unwrap();
+    let feeds: Vec<_> = (0..FEEDS).map(|_| sample::org()).zip(1_u64..).collect();
+    let heads = feeds.iter().map(|(org, head)| {
+        let (table, lane) = (format!("{}.feed_state", keyspace.keyspace), epoch.cast_signed());
+        format!(
+            "INSERT INTO {table} (lane, org, head) VALUES ({lane}, 0x{org}, {head}) USING TIMESTAMP {head}"
+        )
+    });
+    let heads: Vec<_> = heads.collect();
+    cql::administer(&keyspace, &heads.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    cql::fence_nodes(&keyspace).await;
+
+    wire.slow_down(SLOW);
+    let begun = Instant::now();
+    let next = open_runs(&wire.settings(), patient()).await;
+    // Each is read and written.
+    let (took, one_by_one) = (begun.elapsed(), 2 * SLOW * FEEDS);
+    wire.mend();
+    println!("{took:?} for {FEEDS} feeds, one by one {one_by_one:?}");
+    assert!(took < one_by_one / 2, "{took:?}");
+    assert_eq!(next.feed_epoch().await, Ok(epoch), "it goes on with another numbering");
+    for (org, head) in feeds {
+        assert_eq!(next.feed_head(org).await, Ok(head + FEED_NUMBERS_SKIPPED));
+    }
+    next.shut_down().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -14,6 +14,8 @@ use crate::store::record;
 
 /// Rows that are written at the same time.
 const WRITES_PARALLEL: usize = 16;
+/// Feeds whose numbers are skipped at the same time.
+const JUMPS_PARALLEL: usize = 32;
 
 impl Core {
     /// Writes a row; nothing without a number, nor below what was forgotten.
@@ -76,11 +78,13 @@ impl Core {
         orgs.extend(lane.orgs());
         orgs.sort_unstable();
         orgs.dedup();
-        for org in orgs {
-            let head = self.head_in(lane, org).await?;
-            self.tables.put_head(org, lane.number, head.saturating_add(limits::FEED_NUMBERS_SKIPPED)).await?;
-        }
-        Ok(())
+        let jumps: Vec<_> = orgs.into_iter().map(|org| self.jump_head(lane, org)).collect();
+        futures_util::stream::iter(jumps).buffer_unordered(JUMPS_PARALLEL).try_collect::<()>().await
+    }
+
+    async fn jump_head(&self, lane: &Lane, org: OrgId) -> StoreResult<()> {
+        let head = self.head_in(lane, org).await?.saturating_add(limits::FEED_NUMBERS_SKIPPED);
+        self.tables.put_head(org, lane.number, head).await
     }
 
     pub(super) async fn feed_floor(&self, org: OrgId) -> StoreResult<u64> {
