@@ -290,6 +290,9 @@ pub const CREDENTIAL_CACHE_ENTRIES_MAX: usize = 50_000;
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a place for a run may be taken without its run being stored: a setup has long been answered by then.
 pub const RUN_PLACE_PATIENCE: Duration = Duration::from_secs(60);
+/// A cluster keeps the count of a period's runs this long after its last change: longer than a period, so that none is
+/// forgotten while runs are counted in it.
+pub const RUN_PLACES_KEPT: Duration = Duration::from_secs(62 * 24 * 3600);
 /// Every day at this time after midnight UTC the bytes that each organization keeps are counted anew.
 pub const STORAGE_RECOUNT: Duration = Duration::from_secs(2 * 3600);
 /// How long a health probe may take before what it probes counts as unhealthy.
@@ -387,6 +390,9 @@ pub const CQL_CHANGE_BACKOFF_MAX: Duration = Duration::from_millis(200);
 /// How long the record that a claim names may be awaited before the claim is replaced. Replacing it early is safe, it only
 /// costs the other call its success.
 pub const CQL_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a claim that was replaced, or a move that was called off, is remembered as void. A process that was stopped for
+/// longer than this in the middle of one, and then went on, would not learn of it.
+pub const CQL_VOID_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often it is looked for.
 pub const CQL_CLAIM_LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Longest time that a cluster keeps a row which it forgets by itself: 20 years.
@@ -489,6 +495,8 @@ const _: () = {
     assert!(CQL_CONNECT_TIMEOUT.as_millis() < CQL_START_TIMEOUT.as_millis());
     assert!(CQL_SCHEMA_TIMEOUT.as_millis() < CQL_LOCK_LAPSE.as_millis());
     assert!(CQL_CLAIM_PATIENCE.as_millis() < CQL_REQUEST_TIMEOUT.as_millis());
+    assert!(CQL_VOID_KEPT.as_millis() < CQL_TTL_MAX.as_millis());
+    assert!(RUN_PLACES_KEPT.as_secs() > 31 * 24 * 3600);
     assert!(CQL_LOCK_LAPSE.as_millis() < CQL_LOCK_WAIT.as_millis());
     assert!(CQL_SPECULATION_DELAY.as_millis() < CQL_WRITE_TIMEOUT.as_millis());
     assert!(CQL_WRITE_TIMEOUT.as_millis() < CQL_CONDITIONAL_TIMEOUT.as_millis());

@@ -7,10 +7,12 @@ use runstream::clock::ManualClock;
 use runstream::domain::mail::LetterEnd;
 use runstream::domain::reset::PasswordReset;
 use runstream::limits::{
-    AUDIT_RETENTION, LETTER_END_KEPT, LOGIN_FAILURES_MAX, LOGIN_LOCK, LOGIN_WINDOW, PASSWORD_RESET_LIFETIME,
-    TOKEN_LIFETIME,
+    AUDIT_RETENTION, CQL_VOID_KEPT, LETTER_END_KEPT, LOGIN_FAILURES_MAX, LOGIN_LOCK, LOGIN_WINDOW,
+    PASSWORD_RESET_LIFETIME, RUN_PLACES_KEPT, TOKEN_LIFETIME,
 };
-use runstream::store::contract::{Accounts as _, Outbox as _, PasswordResets as _, Tokens as _};
+use runstream::store::contract::{
+    Accounts as _, Organizations as _, Outbox as _, PasswordResets as _, Tokens as _,
+};
 use runstream::store::scylla::{Cold, Cql};
 
 use crate::store::outbox::letter;
@@ -63,6 +65,45 @@ async fn an_entry_that_comes_late_goes_with_those_of_its_time() {
     let late = sample::audit_at(sample::org(), "auth.login_failed", NOW_MS - millis(age));
     store.audit(late).await.unwrap();
     check(&keyspace, "entry", "audit", AUDIT_RETENTION - age).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn counted_runs_go_after_their_period() {
+    let (keyspace, store) = open().await;
+    let (org, period_ms) = (sample::org(), NOW_MS);
+    let place = format!("org_data WHERE org = 0x{org} AND kind = 'run_places'");
+    let check = async || check(&keyspace, "value", &place, RUN_PLACES_KEPT).await;
+    for _ in 0..2 {
+        store.take_run_place(org, period_ms, 9, 0, NOW_MS).await.unwrap();
+        check().await;
+    }
+    store.give_run_place_back(org, period_ms, NOW_MS).await.unwrap();
+    check().await;
+    assert_eq!(store.correct_run_places(org, period_ms, 0, NOW_MS + 1).await, Ok(true));
+    check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn what_is_void_of_a_sign_up_that_was_cut_off_goes_after_a_year() {
+    let keyspace = cql::keyspace().await;
+    let cql = Arc::new(Cql::connect(&keyspace, Arc::new(ManualClock::at(NOW_MS))).await.unwrap());
+    let store = Cold::open(Arc::clone(&cql)).await.unwrap();
+    let org = sample::organization("pinewood");
+    let user = sample::user(org.id, "rosa@pinewood.test");
+    let sign_up = async || {
+        let audit = sample::audit(org.id, "auth.signup");
+        store.sign_up(org.clone(), "pinewood-x".into(), user.clone(), audit, None).await
+    };
+    // Its first claim is made, and what it claims never comes.
+    cql.faults().die_after(1);
+    sign_up().await.unwrap_err();
+    cql.faults().end();
+    sign_up().await.unwrap();
+    assert_eq!(CQL_VOID_KEPT, 365 * DAY);
+    check(&keyspace, "value", &format!("org_data WHERE org = 0x{} AND kind = 'void'", org.id), CQL_VOID_KEPT)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,10 +11,13 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::Cold;
+use super::rows::{RUN_PLACES, VOID, moment};
+use crate::clock::UnixMs;
 use crate::domain::account::AuditEntry;
 use crate::domain::id::OrgId;
-use crate::limits::{CQL_CHANGE_BACKOFF_MAX, CQL_CHANGE_TRIES};
+use crate::limits::{CQL_CHANGE_BACKOFF_MAX, CQL_CHANGE_TRIES, CQL_VOID_KEPT, RUN_PLACES_KEPT};
 use crate::store::contract::{StoreError, StoreResult};
+use crate::store::places::Places;
 use crate::store::record;
 use crate::store::scylla::statement::{Prepared, Value};
 
@@ -72,6 +75,17 @@ pub(super) enum Edit {
 }
 
 impl Edit {
+    /// Remembers that the claim or the move with this nonce is void.
+    pub(super) fn void(nonce: &[u8]) -> Self {
+        Self::PutFor(VOID, nonce.to_vec(), Vec::new(), seconds(CQL_VOID_KEPT))
+    }
+
+    /// Writes how many runs of the period were started.
+    pub(super) fn run_places(period_ms: UnixMs, places: Places) -> StoreResult<Self> {
+        let key = moment(period_ms).to_vec();
+        Ok(Self::PutFor(RUN_PLACES, key, record::encode(&places)?, seconds(RUN_PLACES_KEPT)))
+    }
+
     /// Bytes that it takes in a batch, about.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -222,6 +236,10 @@ impl Turns<'_> {
         });
         std::iter::once(advance).chain(edits).collect()
     }
+}
+
+fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
 
 fn blob(bytes: &[u8]) -> Value {

@@ -164,7 +164,7 @@ impl Cold {
                     }
                 }
             }
-            let mark = Edit::Put(VOID, claim.nonce.as_bytes().to_vec(), Vec::new());
+            let mark = Edit::void(claim.nonce.as_bytes());
             if turns.commit(vec![mark], None).await? {
                 return Ok(true);
             }

@@ -278,7 +278,7 @@ impl Cold {
             if self.left_for(arriving).await?.is_some() {
                 return Ok(false);
             }
-            let mark = Edit::Put(VOID, arriving.nonce.to_vec(), Vec::new());
+            let mark = Edit::void(&arriving.nonce);
             if turns.commit(vec![mark], None).await? {
                 return Ok(true);
             }

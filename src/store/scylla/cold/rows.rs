@@ -12,7 +12,7 @@ use crate::store::record;
 pub(super) const ORGANIZATION: &str = "org";
 /// Its settings, at the empty key; none if none were ever set.
 pub(super) const SETTINGS: &str = "settings";
-/// `period_ms` → how many runs were started in the period, and when one last was.
+/// `period_ms` → how many runs were started in the period, and when one last was; gone by TTL when the period is over.
 pub(super) const RUN_PLACES: &str = "run_places";
 /// Bytes kept, at the empty key; none until they were counted.
 pub(super) const STORED_BYTES: &str = "stored_bytes";
@@ -60,7 +60,8 @@ pub(super) const LETTER: &str = "letter";
 pub(super) const LETTER_END: &str = "letter_end";
 /// The mark → until when it is remembered; gone by TTL.
 pub(super) const TOLD: &str = "told";
-/// `nonce` of a claim that was replaced: a change that relies on it must not happen any more.
+/// `nonce` of a claim that was replaced or of a move that was called off: a change that relies on it must not happen any
+/// more; gone by TTL.
 pub(super) const VOID: &str = "void";
 
 /// A moment whose bytes sort as it does.

@@ -10,7 +10,7 @@ use super::change::Edit;
 use super::claims::Space;
 use super::rows::{
     KEY, KEY_PLACE, LETTER_END, ORGANIZATION, PROJECT, PROJECT_PLACE, PROJECT_SETTINGS, PROJECT_SLUG,
-    QUARANTINED, REVOKED, RUN_PLACES, SEALED, SETTINGS, TOLD, USER, moment,
+    QUARANTINED, REVOKED, SEALED, SETTINGS, TOLD, USER, moment,
 };
 use crate::clock::UnixMs;
 use crate::domain::id::{OrgId, ProjectId};
@@ -53,8 +53,7 @@ impl Cold {
                     edits.entry(org).or_default().push(edit);
                 }
                 Record::RunPlaces { org, period_ms, places } => {
-                    let key = moment(period_ms).to_vec();
-                    edits.entry(org).or_default().push(Edit::Put(RUN_PLACES, key, record::encode(&places)?));
+                    edits.entry(org).or_default().push(Edit::run_places(period_ms, places)?);
                 }
                 Record::Key(key) => {
                     let place = super::keys::place(&key);

@@ -23,7 +23,7 @@ impl Cold {
             turns.begin().await?;
             let places: Places = self.record(org, RUN_PLACES, &key).await?.unwrap_or_default();
             let places = places.take(max, at_least, now_ms)?;
-            let edit = Edit::Put(RUN_PLACES, key.to_vec(), record::encode(&places)?);
+            let edit = Edit::run_places(period_ms, places)?;
             if turns.commit(vec![edit], None).await? {
                 return Ok(());
             }
@@ -41,7 +41,7 @@ impl Cold {
         loop {
             turns.begin().await?;
             let Some(places) = self.record::<Places>(org, RUN_PLACES, &key).await? else { return Ok(()) };
-            let edit = Edit::Put(RUN_PLACES, key.to_vec(), record::encode(&places.give_back(now_ms))?);
+            let edit = Edit::run_places(period_ms, places.give_back(now_ms))?;
             if turns.commit(vec![edit], None).await? {
                 return Ok(());
             }
@@ -63,7 +63,7 @@ impl Cold {
             let Some(places) = places.and_then(|places| places.correct(started, idle_since_ms)) else {
                 return Ok(false);
             };
-            let edit = Edit::Put(RUN_PLACES, key.to_vec(), record::encode(&places)?);
+            let edit = Edit::run_places(period_ms, places)?;
             if turns.commit(vec![edit], None).await? {
                 return Ok(true);
             }
