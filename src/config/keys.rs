@@ -70,6 +70,7 @@ pub fn keys() -> Vec<Key> {
         key("scylla.tls_authorities", Optional(path()), |s| &mut s.scylla.tls_authorities),
         key("scylla.tls_certificate", Optional(path()), |s| &mut s.scylla.tls_certificate),
         key("scylla.tls_key", Optional(path()), |s| &mut s.scylla.tls_key),
+        key("scylla.apply_schema", Switch, |s| &mut s.scylla.apply_schema),
         key("scylla.replication", Texts(replication()), |s| &mut s.keyspace.replication),
         key("scylla.tablets", Choice(TABLETS), |s| &mut s.keyspace.tablets),
 

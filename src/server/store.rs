@@ -8,11 +8,12 @@ use crate::config::{Settings, StoreKind};
 use crate::store::contract::Store;
 use crate::store::lsm::{LsmSettings, LsmStore};
 use crate::store::observed::Observed;
+use crate::store::scylla::ScyllaStore;
 use crate::store::scylla::runs::RunSettings;
-use crate::store::scylla::schema::SchemaError;
-use crate::store::scylla::{Cql, ScyllaStore};
+use crate::store::scylla::schema::connect_and_apply;
 
-/// Opens it. Of a cluster that keeps what is acknowledged badly, it warns.
+/// Opens it, after it has brought the tables of a cluster up to this build. Of one that keeps what is acknowledged badly, it
+/// warns.
 pub(super) async fn open(
     settings: &Settings,
     seams: &Seams,
@@ -39,9 +40,7 @@ async fn embedded(
 }
 
 async fn cluster(settings: &Settings, seams: &Seams) -> Result<Arc<dyn Store>, StartError> {
-    let connected = Cql::connect(&settings.scylla, Arc::clone(&seams.clock)).await;
-    let cql = connected.map_err(SchemaError::from)?;
-    cql.check_schema().await?;
+    let cql = connect_and_apply(&settings.scylla, Arc::clone(&seams.clock)).await?;
     for warning in cql.durability().await?.warnings() {
         tracing::warn!("{warning}");
     }

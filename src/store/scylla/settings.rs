@@ -22,6 +22,8 @@ pub struct ScyllaSettings {
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of its key.
     pub tls_key: Option<PathBuf>,
+    /// Whether a server that starts brings older tables up to its own schema.
+    pub apply_schema: bool,
 }
 
 impl Default for ScyllaSettings {
@@ -35,7 +37,7 @@ impl ScyllaSettings {
     /// Port of a contact point that names none.
     pub const PORT: u16 = 9_042;
 
-    /// Plain connections to these contact points, without signing in.
+    /// Plain connections to these contact points, without signing in; the schema is brought up.
     #[must_use]
     pub fn at(nodes: &[&str], keyspace: &str) -> Self {
         Self {
@@ -47,6 +49,7 @@ impl ScyllaSettings {
             tls_authorities: None,
             tls_certificate: None,
             tls_key: None,
+            apply_schema: true,
         }
     }
 }

@@ -202,9 +202,10 @@ pub(crate) fn configuration(settings: &ScyllaSettings) -> String {
     let secret = "of-tests-that-share-a-cluster-1234567890";
     format!(
         "[access]\ntoken_secret = {secret:?}\nkey_hash_secret = {secret:?}\nsealing_keys = [{secret:?}]\n\
-         [store]\nkind = \"scylla\"\n[scylla]\nnodes = {:?}\nkeyspace = {:?}\n{}{}{}",
+         [store]\nkind = \"scylla\"\n[scylla]\nnodes = {:?}\nkeyspace = {:?}\napply_schema = {}\n{}{}{}",
         settings.nodes,
         settings.keyspace,
+        settings.apply_schema,
         word("datacenter", settings.datacenter.as_deref()),
         word("user", settings.user.as_deref()),
         word("password", settings.password.as_ref().map(|password| password.0.as_str())),

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
 
 use super::super::connect::Cql;
 use super::super::statement::failed;
+use super::SchemaError;
 use crate::store::contract::{StoreError, StoreResult};
 
 /// Replicas in a datacenter when nothing is configured, if it has as many nodes.
@@ -85,7 +87,7 @@ impl Durability {
 
 impl Cql {
     /// Creates the keyspace if it is not there.
-    pub(super) async fn create_keyspace(&self, settings: &KeyspaceSettings) -> StoreResult<()> {
+    pub(super) async fn create_keyspace(&self, settings: &KeyspaceSettings) -> Result<(), SchemaError> {
         let is_scylla = self.is_scylla();
         let tablets = match settings.tablets {
             Tablets::Auto => "",
@@ -157,11 +159,18 @@ impl Cql {
     }
 
     /// Sends a statement that changes the schema, and waits until all nodes agree on it.
-    pub(super) async fn alter_schema(&self, text: &str) -> StoreResult<()> {
+    pub(super) async fn alter_schema(&self, text: &str) -> Result<(), SchemaError> {
         let mut statement = Statement::new(text);
         statement.set_request_timeout(Some(crate::limits::CQL_SCHEMA_TIMEOUT));
-        self.session.query_unpaged(statement, ()).await.map_err(failed)?;
+        match self.session.query_unpaged(statement, ()).await {
+            Ok(_) => {}
+            Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+                DbError::Unauthorized,
+                reason,
+            ))) => return Err(SchemaError::NotAllowed(reason)),
+            Err(error) => return Err(failed(error).into()),
+        }
         let agreed = self.session.await_schema_agreement().await;
-        agreed.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
+        agreed.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()).into())
     }
 }

@@ -48,7 +48,12 @@ impl<'a> Lock<'a> {
                 Err(error) if lock.keep().await.is_err() => return Err(error.into()),
                 Err(_) => return Ok(lock),
                 Ok(false) if waited >= wait => return Err(SchemaError::Locked(waited)),
-                Ok(false) => tokio::time::sleep(CQL_LOCK_LOOK_AGAIN).await,
+                Ok(false) => {
+                    if waited.is_zero() {
+                        tracing::info!("waiting for another process that changes the schema");
+                    }
+                    tokio::time::sleep(CQL_LOCK_LOOK_AGAIN).await;
+                }
             }
             waited += CQL_LOCK_LOOK_AGAIN;
         }

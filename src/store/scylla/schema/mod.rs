@@ -1,5 +1,6 @@
 //! The schema: numbered [`steps`], applied in order by whichever process holds the lock, so that several nodes may start
-//! at once. A binary refuses a schema that is newer than itself.
+//! at once. A binary refuses a schema that is newer than itself. A server brings up an older one ([`connect_and_apply`]) in
+//! a keyspace that is there; commands that work on a store leave it as it is.
 
 mod keyspace;
 mod lock;
@@ -65,6 +66,12 @@ pub enum SchemaError {
         /// The step.
         number: i32,
     },
+    /// The user may not change tables.
+    #[error(
+        "the schema has to be changed and the cluster refused that ({0}); grant ALL on the keyspace to the role of \
+         `scylla.user`, or have `runstream schema apply` run by a role that may"
+    )]
+    NotAllowed(String),
     /// Another process is applying and does not come to an end.
     #[error("another process holds the schema's lock for more than {} s; see what it does, then try again", .0.as_secs())]
     Locked(std::time::Duration),
@@ -97,6 +104,20 @@ pub async fn apply(
         cql.create_keyspace(keyspace).await?;
     }
     connect_to_existing(settings, clock).await?.bring_up_schema().await
+}
+
+/// Connects to a keyspace that is there and, if `settings` say so, applies the steps that it does not have yet.
+///
+/// # Errors
+/// See [`SchemaError`]; `Older` only if nothing is to be applied.
+pub async fn connect_and_apply(settings: &ScyllaSettings, clock: Arc<dyn Clock>) -> Result<Cql, SchemaError> {
+    let cql = Cql::connect(settings, clock).await?;
+    if settings.apply_schema {
+        cql.bring_up_schema().await?;
+    } else {
+        cql.check_schema().await?;
+    }
+    Ok(cql)
 }
 
 /// Connects to a keyspace that one node at least has: another one may learn of it a moment later.
