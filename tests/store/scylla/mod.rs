@@ -6,6 +6,7 @@ mod crash;
 mod datacenters;
 mod engine;
 mod frozen;
+mod halted;
 mod killed;
 mod lives;
 mod nodes;

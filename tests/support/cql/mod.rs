@@ -4,9 +4,11 @@
 //! It needs Java 17 and Maven. Where they cannot be had, `tests/run` builds with the feature `tests-without-cql-server`,
 //! and every test that says so shows as ignored by its name.
 
+mod gate;
 mod server;
 mod wire;
 
+pub(crate) use gate::Gate;
 pub(crate) use server::Server;
 pub(crate) use wire::{Fault, LATE, Statement, Wire};
 
