@@ -1,10 +1,9 @@
 //! The store on CQL: the whole server beside the bare driver that inserts the same segments into the same table of the same
 //! server, and beside a table that has a row for each event. All share both cores, and Cassandra takes most of them: the
 //! ratios say what the engine adds, the rates say nothing about a cluster.
-
-use std::time::{Duration, Instant};
-
-use serde_json::json;
+//!
+//! The server has a larger heap than in the tests, and a collector that works beside it. With the tests' own the
+//! collector stops it for longer than a lease once many runs are in memory.
 
 use super::CONNECTIONS;
 use crate::bodies::Request;
@@ -13,29 +12,24 @@ use crate::machine::{Core, run_on};
 use crate::rounds::{Contender, Effort, Rounds, Sample, Spread};
 use crate::subjects::cql::Cluster;
 use crate::subjects::on_disk;
-use crate::subjects::runstream::{Account, Runstream};
+use crate::subjects::runstream::Runstream;
 use crate::subjects::tests_cql::configuration;
 use crate::table::{Bound, Table};
-use crate::wire::Wire;
 
 /// Events of a request.
 const EVENTS: usize = 100;
+/// The server's memory, beyond the tests'.
+const HEAP: [&str; 4] = ["-Xms3g", "-Xmx3g", "-XX:-UseSerialGC", "-XX:+UseG1GC"];
 /// Rows of events that are on their way at the same time: more than requests, or a batch would wait for each of its rows.
 const ROWS_PARALLEL: usize = 256;
-/// Runs whose bytes are counted, and how long their folding may take.
-const RUNS_STORED: usize = 16;
-const FOLDED_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) fn measure(effort: &Effort, table: &mut Table) {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&HEAP);
     let data = on_disk();
     std::fs::write(data.path().join("runstream.toml"), configuration(&cluster.settings)).unwrap();
     let server = Runstream::start(data, Core::Both, &[]);
     let account = server.sign_up("ada");
     run_on(Core::Both);
-    for events in [EVENTS, 1] {
-        stored(&cluster, &server, &account, events, effort.round, table);
-    }
     let sessions = server.open_runs(&account, CONNECTIONS);
     let request = |n| Request::new(&account.key, EVENTS, n);
     let load = Load::open(server.process.port, CONNECTIONS, &sessions, request);
@@ -97,44 +91,4 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     table.add("CQL", measure, rounds.ratio(2, 1, cpu), bound);
     let bound = Bound::AtLeast { reach: 0.8, aim: 0.9 };
     table.add("CQL", format!("requests/s, {many} runs ÷ 64"), rounds.ratio(2, 1, rate), bound);
-}
-
-/// Tells what an event takes on the disk, before and after its run is folded. Its lines resemble each other, and the server
-/// compresses: so also what it is handed.
-fn stored(
-    cluster: &Cluster,
-    server: &Runstream,
-    account: &Account,
-    events: usize,
-    round: Duration,
-    table: &mut Table,
-) {
-    const SEGMENTS: [&str; 1] = ["run_segment"];
-    const FOLDED: [&str; 2] = ["run_text", "run_result"];
-    let before = (cluster.bytes_on_disk(&SEGMENTS), cluster.bytes_on_disk(&FOLDED), cluster.unsettled());
-    let sessions = server.open_runs(account, RUNS_STORED);
-    let request = |n| Request::new(&account.key, events, events << 20 | n);
-    let mut load = Load::open(server.process.port, RUNS_STORED, &sessions, request);
-    let sent = load.run(Pace::Closed, round).accepted * events as u64;
-    let per_event = |bytes: u64| format!("{:.1}", bytes as f64 / sent as f64);
-    let on_disk = cluster.bytes_on_disk(&SEGMENTS) - before.0;
-    let mut wire = Wire::open(server.process.port).unwrap();
-    for session in &sessions {
-        let summary = json!({ "total": 1, "passed": 1, "failed": 0, "skipped": 0, "duration": 1 });
-        let teardown = json!({ "sessionId": session, "status": "PASSED", "summary": summary });
-        wire.post("/api/ingest/teardown", &format!("x-api-key: {}\r\n", account.key), &teardown);
-    }
-    let begun = Instant::now();
-    while cluster.unsettled() > before.2 {
-        assert!(begun.elapsed() < FOLDED_WITHIN, "runs are not folded");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    println!("  {sent} events in bodies of {events}, folded within {:.1?}", begun.elapsed());
-    let folded = cluster.bytes_on_disk(&FOLDED) - before.1;
-    table.tell(
-        "CQL",
-        format!("bytes on the disk for an event of a segment, b = {events}"),
-        per_event(on_disk),
-    );
-    table.tell("CQL", format!("the same once its run is folded, b = {events}"), per_event(folded));
 }

@@ -11,6 +11,7 @@ mod logins;
 mod pressure;
 mod recovery;
 mod shapes;
+mod sizing;
 mod stack;
 mod steady;
 
@@ -29,7 +30,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 13] = [
+pub(crate) const ALL: [(&str, Measure); 14] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -43,4 +44,5 @@ pub(crate) const ALL: [(&str, Measure); 13] = [
     ("live", live::measure),
     ("logins", logins::measure),
     ("cluster", cluster::measure),
+    ("sizing", sizing::measure),
 ];

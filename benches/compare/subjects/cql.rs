@@ -43,8 +43,9 @@ impl Written {
 }
 
 impl Cluster {
-    pub(crate) fn start() -> Self {
-        let server = Server::start(&["-Dcassandra.unsafesystem=true"]);
+    /// A new, empty one with further options of its virtual machine.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let server = Server::start(&[&["-Dcassandra.unsafesystem=true"], options].concat());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = runtime.block_on(Box::pin(tests_cql::keyspace_on(&server)));
@@ -89,7 +90,16 @@ impl Cluster {
 
     /// How many runs are not settled.
     pub(crate) fn unsettled(&self) -> usize {
-        let found = self.runtime.block_on(self.session.query_unpaged("SELECT shard FROM run_unsettled", ()));
+        self.rows("SELECT shard FROM run_unsettled")
+    }
+
+    /// How many segments there are.
+    pub(crate) fn segments(&self) -> usize {
+        self.rows("SELECT seq FROM run_segment")
+    }
+
+    fn rows(&self, statement: &str) -> usize {
+        let found = self.runtime.block_on(self.session.query_unpaged(statement, ()));
         found.unwrap().into_rows_result().unwrap().rows_num()
     }
 
