@@ -111,7 +111,7 @@ impl Site {
         if ends_connection {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
-        self.note(door, &method, loggable(path()), response.status(), begun.elapsed());
+        self.note(door, &method, path(), response.status(), begun.elapsed());
         response.map(|body| Payload::new(body, in_flight))
     }
 
@@ -167,9 +167,9 @@ impl Site {
         let duration_ms = took.as_secs_f64() * 1e3;
         let status = status.as_u16();
         if took > self.slow_request {
-            tracing::warn!(%method, path, status, duration_ms, "slow request");
+            tracing::warn!(%method, path = loggable(path), status, duration_ms, "slow request");
         } else {
-            tracing::debug!(%method, path, status, duration_ms, "request");
+            tracing::debug!(%method, path = loggable(path), status, duration_ms, "request");
         }
     }
 }
