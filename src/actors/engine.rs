@@ -377,17 +377,20 @@ impl Engine {
     }
 
     async fn session_entry(&self, org: OrgId, session: SessionId) -> Result<SessionEntry, EngineError> {
-        let known = self.deps.directory.sessions.get(&session).map(|entry| *entry);
-        let entry = match known {
-            Some(entry) => entry,
-            None => Box::pin(self.stored_session_entry(session)).await?,
-        };
-        if entry.org == org { Ok(entry) } else { Err(EngineError::SessionNotFound) }
+        match self.deps.directory.sessions.get(&session).map(|entry| *entry) {
+            Some(entry) if entry.org == org => Ok(entry),
+            // Another organization's is looked for like one that nobody has: time does not tell that it is here.
+            _ => Box::pin(self.stored_session_entry(org, session)).await,
+        }
     }
 
-    async fn stored_session_entry(&self, session: SessionId) -> Result<SessionEntry, EngineError> {
-        let stored = self.deps.store.session(session).await?.ok_or(EngineError::SessionNotFound)?;
-        let Session { org, execution, status, .. } = stored;
+    async fn stored_session_entry(
+        &self,
+        org: OrgId,
+        session: SessionId,
+    ) -> Result<SessionEntry, EngineError> {
+        let stored = self.deps.store.session(session).await?.filter(|stored| stored.org == org);
+        let Session { execution, status, .. } = stored.ok_or(EngineError::SessionNotFound)?;
         // A finished one still takes late events until its run is settled; its actor knows for how long.
         let is_over =
             status != SessionStatus::Running && self.deps.store.run_state(org, execution).await?.is_none();

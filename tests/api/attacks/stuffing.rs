@@ -10,7 +10,7 @@ use runstream::server::{Seams, Server};
 use serde_json::{Value, json};
 
 use crate::support::account::Account;
-use crate::support::alike::told_apart;
+use crate::support::alike::{Patience, told_apart};
 use crate::support::site::{Answer, PASSWORD, Site, unlimited};
 
 const WRONG: &str = "Wrong-password-1!";
@@ -116,11 +116,12 @@ async fn a_login_does_not_tell_who_has_an_account() {
             PasswordSettings { memory_kib: 512, passes: 1, ..PasswordSettings::default() };
     })
     .await;
-    for number in 0..PEOPLE {
+    for number in 0..=PEOPLE {
         site.sign_up(&format!("p{number}")).await;
     }
     // Four tries each: the fifth would lock the address.
-    let differ = told_apart(PEOPLE * 4, NOISE, async |pair, known| {
+    let patience = Patience { pairs: PEOPLE, rounds: 4, noise: NOISE };
+    let differ = told_apart(patience, async |pair, known| {
         let name = if known { "p" } else { "q" };
         let answer =
             log_in(&site, "192.0.2.1", &format!("{name}{}@pinewood.test", pair % PEOPLE), WRONG).await;
@@ -128,12 +129,14 @@ async fn a_login_does_not_tell_who_has_an_account() {
     })
     .await;
     assert_eq!(differ, None, "time tells who has an account");
-    // The try that locks, and a locked address.
-    for (status, error) in [(401, "Invalid credentials"), (429, "Account temporarily locked")] {
-        let known = log_in(&site, "192.0.2.1", "p0@pinewood.test", WRONG).await;
-        let unknown = log_in(&site, "192.0.2.1", "q0@pinewood.test", WRONG).await;
+    // Up to the try that locks, and a locked address.
+    for tries in 1..=6 {
+        let known = log_in(&site, "192.0.2.1", &format!("p{PEOPLE}@pinewood.test"), WRONG).await;
+        let unknown = log_in(&site, "192.0.2.1", &format!("q{PEOPLE}@pinewood.test"), WRONG).await;
         assert_eq!(known.told(), unknown.told());
-        assert_eq!(known.failure(), (status, error.to_owned()));
+        let expected =
+            if tries <= 5 { (401, "Invalid credentials") } else { (429, "Account temporarily locked") };
+        assert_eq!(known.failure(), (expected.0, expected.1.to_owned()));
     }
 }
 
@@ -159,7 +162,7 @@ async fn neither_a_reset_nor_a_link_tells_what_there_is() {
     assert_eq!(call(http::Method::POST, "/api/auth/signup", Some(&form)).await.0, 201);
     let mut answers = Vec::new();
     let mut least = Duration::MAX;
-    let differ = told_apart(6, NOISE, async |_, known| {
+    let differ = told_apart(Patience { pairs: 4, rounds: 10, noise: NOISE }, async |_, known| {
         let name = if known { "rosa" } else { "nobody" };
         let body = json!({ "email": format!("{name}@pinewood.test") });
         let begun = Instant::now();
@@ -201,7 +204,7 @@ async fn neither_a_reset_nor_a_link_tells_what_there_is() {
         let confirm = site.post("/api/auth/password-reset/confirm").json(&confirm).send().await;
         assert_eq!(confirm.failure(), (400, "Invalid reset token".to_owned()), "it is another kind of token");
     }
-    let differ = told_apart(24, NOISE, async |_, known| {
+    let differ = told_apart(Patience { pairs: 16, rounds: 4, noise: NOISE }, async |_, known| {
         validate(if known { &used } else { &made_up }).await;
     })
     .await;
