@@ -11,7 +11,7 @@ use runstream::store::scylla::{Cql, LeaseSettings};
 
 use crate::store::runs::{open_runs, patient};
 use crate::store::sample;
-use crate::support::cql::{self, Keyspace, Wire};
+use crate::support::cql::{self, Fault, Keyspace, Wire};
 use crate::support::runs::{Reporter, START_MS, opened, words};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -170,6 +170,50 @@ async fn a_node_whose_lease_is_over_acknowledges_nothing_and_comes_back_under_a_
     reporter.goes_on(store.claim(org, id).await);
     assert_eq!(reporter.epoch, 2);
     store.append(&reporter.log("again\n")).await.unwrap();
+    assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
+}
+
+/// Statements of a node that comes back: claiming its numbering of the feed, asking what is unsettled, looking at a run.
+const COMING_BACK: [&str; 3] = [
+    "UPDATE feed_lane SET owner = ? WHERE zone = ? AND lane = ? IF owner = ?",
+    "SELECT execution, org, task, session, start_ms, owner FROM run_unsettled WHERE shard = ?",
+    "SELECT org, version, change, opened, closure, claim, settled, abandoned FROM run WHERE execution = ?",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(feature = "tests-without-cql-server", ignore = "needs Java 17 and Maven")]
+async fn a_node_that_comes_back_goes_on_with_its_numbering_whatever_fails_meanwhile() {
+    let keyspace = cql::keyspace().await;
+    let mut wire = Wire::to(&keyspace).await;
+    let uptime = ManualUptime::default();
+    let lease = LeaseSettings { heartbeat: SECOND / 10, ..brief().lease };
+    let settings = RunSettings { lease, uptime: Arc::new(uptime.clone()) };
+    let store = open_runs(&wire.settings(), settings).await;
+    wire.learn().await;
+    let mut reporter = Reporter::new(opened(sample::org(), START_MS));
+    let (org, id) = (reporter.org(), reporter.id());
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    let numbering = store.feed_epoch().await;
+    for text in COMING_BACK {
+        // Refused, and done without that being known.
+        for fault in [Fault::Overloaded, Fault::Cut] {
+            wire.fail(text, 0, fault);
+            uptime.advance(lease.lease);
+            let deadline = Instant::now() + 20 * SECOND;
+            while store.probe().is_ok() {
+                assert!(Instant::now() < deadline, "its lease goes on");
+                tokio::time::sleep(SECOND / 50).await;
+            }
+            while let Err(error) = store.probe() {
+                assert!(Instant::now() < deadline, "{text}: {fault:?}: {error}");
+                tokio::time::sleep(SECOND / 20).await;
+            }
+            assert!(wire.mend(), "{text}: nothing has failed");
+            assert_eq!(store.feed_epoch().await, numbering, "{text}: {fault:?}");
+            reporter.goes_on(store.claim(org, id).await);
+            store.append(&reporter.log("again\n")).await.unwrap();
+        }
+    }
     assert_eq!(store.whole_text(org, id).await.unwrap().unwrap().text, reporter.text);
 }
 
