@@ -106,6 +106,12 @@ impl Model {
         is_admin(asked) && !others.into_iter().any(is_admin)
     }
 
+    /// Whether somebody may redeem an invitation: that of an organization which everybody has left leads nowhere.
+    pub(super) fn is_good(&self, invitation: &Invitation, who: usize) -> bool {
+        let is_for_them = invitation.whom == who && invitation.offer == Offer::Pending;
+        is_for_them && self.members(&invitation.org).next().is_some()
+    }
+
     /// Whether an organization has a pending invitation for somebody.
     pub(super) fn is_invited(&self, org: &str, whom: usize) -> bool {
         self.pending(org).any(|invitation| invitation.whom == whom)

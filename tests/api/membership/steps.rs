@@ -117,7 +117,7 @@ impl Case<'_> {
             return;
         }
         let invited = invitation.map(|nth| self.model.invitations[nth].clone());
-        if invited.as_ref().is_some_and(|one| one.whom != who || one.offer != Offer::Pending) {
+        if invited.as_ref().is_some_and(|one| !self.model.is_good(one, who)) {
             assert_eq!(answer.failure(), (400, "Invalid invitation token".to_owned()));
             return;
         }
@@ -176,7 +176,7 @@ impl Case<'_> {
         let asked = self.site.post("/api/invitations/accept").token(&actor.token);
         let answer = asked.json(&json!({ "token": invitation.token })).send().await;
         let Some((org, _)) = welcome(&actor, &answer) else { return };
-        if invitation.whom != who || invitation.offer != Offer::Pending {
+        if !self.model.is_good(&invitation, who) {
             // Which of two reasons is told first is nothing that this is about.
             let (status, error) = answer.failure();
             let reasons = ["Email mismatch", "Invalid or expired invitation", "User already in organization"];

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runstream::cli::client::Client;
 use runstream::domain::variable::MASK;
+use runstream::limits::ROWS_PER_CALL_MAX;
 use serde_json::{Value, json};
 
 /// Of each kind a writer has about so many.
@@ -108,11 +109,18 @@ impl Writer {
             },
             2 => self.set_role(),
             3 => self.set_status(),
-            4 => create_project(&new),
+            4 if self.has_room_for_a_project() => create_project(&new),
+            4 => self.set_image(&new),
             5 | 6 => self.change_variable(&new),
             7 => self.set_image(&new),
             _ => self.change_organization(&new),
         }
+    }
+
+    /// Whether a list of projects will name all of them also after every writer has made some more.
+    fn has_room_for_a_project(&self) -> bool {
+        let projects = self.things.keys().filter(|name| name.starts_with("project "));
+        projects.count() < ROWS_PER_CALL_MAX / 2
     }
 
     /// One of its things whose names begin so, the more likely the more there are.
