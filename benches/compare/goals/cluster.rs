@@ -2,8 +2,8 @@
 //! server, and beside a table that has a row for each event. All share both cores, and Cassandra takes most of them: the
 //! ratios say what the engine adds, the rates say nothing about a cluster.
 //!
-//! The server has a larger heap than in the tests, and a collector that works beside it. With the tests' own the
-//! collector stops it for longer than a lease once many runs are in memory.
+//! The server has a larger heap than in the tests, and a collector that works beside it, so that it is not these that are
+//! compared.
 
 use super::CONNECTIONS;
 use crate::bodies::Request;
