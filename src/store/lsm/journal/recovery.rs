@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{Files, JournalFile, Place, number_of, path_of, read_full};
 use super::frame::{FORMAT, FRAME_HEAD_BYTES, FileHead, HEAD_BYTES, Key, Kind, saturated};
-use super::scan::{Found, scan};
+use super::scan::{Found, leading_zeros, scan};
 use super::settings::FILE_BYTES_MAX;
 use super::writer::seal_file;
 use crate::domain::id::ExecutionId;
 use crate::fs::Fs;
 use crate::store::contract::{StoreError, StoreResult};
+
+/// Bytes that are looked at together in a file that may be blank.
+const BLANK_LOOK_BYTES: usize = 256 << 10;
 
 /// What was found at start, for operators and tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,17 +161,13 @@ fn last_written(
         let path = path_of(dir, *number);
         let file = fs.open(&path).map_err(|error| unreadable(&path, &error))?;
         buffer.clear();
-        buffer.resize(2 * HEAD_BYTES, 0);
-        let looked = read_full(file.as_ref(), buffer, 0).map_err(|error| unreadable(&path, &error))?;
+        buffer.resize(HEAD_BYTES, 0);
+        read_full(file.as_ref(), buffer, 0).map_err(|error| unreadable(&path, &error))?;
         let bytes = file.len().map_err(|error| unreadable(&path, &error))?;
         // A file that is shorter than it was made has been completed, unless its making was cut off.
         let is_complete = |head: FileHead| bytes > HEAD_BYTES as u64 && bytes < head.reserved;
-        let mut is_written = FileHead::read(buffer).is_some_and(is_complete)
-            || buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
-        if !is_written && looked == buffer.len() {
-            read_whole(file.as_ref(), &path, buffer)?;
-            is_written = buffer.iter().skip(HEAD_BYTES).any(|byte| *byte != 0);
-        }
+        let is_written = FileHead::read(buffer).is_some_and(is_complete)
+            || !is_blank(file.as_ref(), buffer).map_err(|error| unreadable(&path, &error))?;
         if is_written {
             return Ok(Some(*number));
         }
@@ -177,12 +176,31 @@ fn last_written(
     Ok(None)
 }
 
+/// Whether a file holds nothing but zeros after its head.
+fn is_blank(file: &dyn crate::fs::File, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+    buffer.resize(BLANK_LOOK_BYTES, 0);
+    let mut at = HEAD_BYTES as u64;
+    loop {
+        let looked = read_full(file, buffer, at)?;
+        if leading_zeros(buffer.get(..looked).unwrap_or_default()) < looked {
+            return Ok(false);
+        }
+        if looked < buffer.len() {
+            return Ok(true);
+        }
+        at += looked as u64;
+    }
+}
+
 fn read_whole(file: &dyn crate::fs::File, path: &Path, buffer: &mut Vec<u8>) -> StoreResult<()> {
     let bytes = file.len().map_err(|error| unreadable(path, &error))?;
     let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes as u64 <= FILE_BYTES_MAX);
     let bytes = bytes.ok_or_else(|| StoreError::Damaged(format!("{}: too long", path.display())))?;
-    // What is read over is not cleared first: only growth costs.
-    buffer.resize(bytes, 0);
+    // What is read over is not cleared first, and what is new comes cleared from the system.
+    if buffer.len() < bytes {
+        *buffer = vec![0; bytes];
+    }
+    buffer.truncate(bytes);
     let filled = read_full(file, buffer, 0).map_err(|error| unreadable(path, &error))?;
     buffer.truncate(filled);
     Ok(())

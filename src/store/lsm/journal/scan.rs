@@ -202,7 +202,7 @@ const BLOCK: usize = 4096;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// How many zeros `bytes` begin with. Most of a reserved file is zeros, so they are compared by the block.
-fn leading_zeros(bytes: &[u8]) -> usize {
+pub(super) fn leading_zeros(bytes: &[u8]) -> usize {
     let blocks = bytes.chunks(BLOCK).take_while(|block| ZEROS.starts_with(block)).count();
     let before = (blocks * BLOCK).min(bytes.len());
     let rest = bytes.get(before..).unwrap_or_default();
