@@ -155,6 +155,13 @@ impl Bar {
 }
 
 impl Watch for Bar {
+    fn begun(&self, records: u64) {
+        self.0.suspend(|| match records {
+            0 => eprintln!("copying"),
+            records => eprintln!("going on after {records} records"),
+        });
+    }
+
     fn copied(&self, records: u64) {
         self.0.set_message("copied");
         self.0.set_position(records);

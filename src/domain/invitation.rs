@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::account::User;
+use super::account::{AuditEntry, User};
 use super::id::{InvitationId, OrgId, UserId, stored_org};
 use super::role::Role;
 use crate::clock::UnixMs;
@@ -100,6 +101,15 @@ pub enum InvitationStatus {
 }
 
 impl Invitation {
+    /// An entry of the audit log whose details name this invitation's `email` and `role`, beside what they tell already.
+    #[must_use]
+    pub fn told_in(&self, audit: AuditEntry) -> AuditEntry {
+        let mut details: Map<String, Value> = serde_json::from_str(&audit.details).unwrap_or_default();
+        details.insert("email".into(), self.email.as_str().into());
+        details.insert("role".into(), self.role.as_str().into());
+        AuditEntry { details: Value::Object(details).to_string(), ..audit }
+    }
+
     /// A new one, created at `now_ms`, for `email` in its stored form.
     #[must_use]
     pub fn new(

@@ -1,5 +1,6 @@
 //! `runstream store copy` as a user runs it: the real binary, killed in between.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
@@ -92,17 +93,26 @@ async fn wait_until(what: impl AsyncFn() -> bool) {
     panic!("it does not come");
 }
 
-/// Copies into a folder by the binary, killing it ever later, until it comes to its end; what the last one says.
+/// Copies by the binary, killing it ever later after it has begun, until it comes to its end; what the last one says.
 async fn copy_killed(at: &Path, from: &str, to: &str) -> Value {
-    let mut patience = Duration::from_millis(200);
+    let mut patience = Duration::from_millis(50);
     loop {
         let mut copying = begin(at, from, to);
-        wait_until(async || at.join(to).join("lsm").is_dir()).await;
-        tokio::time::sleep(patience).await;
-        patience *= 2;
-        // In vain if it has come to its end.
-        drop(copying.kill());
-        let output = copying.wait_with_output().unwrap();
+        let mut said_by_it = BufReader::new(copying.stderr.take().unwrap());
+        let mut stderr = String::new();
+        while said_by_it.read_line(&mut stderr).unwrap() > 0 {
+            if stderr
+                .lines()
+                .last()
+                .is_some_and(|line| line == "copying" || line.starts_with("going on after"))
+            {
+                tokio::time::sleep(patience).await;
+                patience *= 3;
+                // In vain if it has come to its end.
+                drop(copying.kill());
+            }
+        }
+        let output = Output { stderr: stderr.into_bytes(), ..copying.wait_with_output().unwrap() };
         if output.status.code().is_some() && !is_to_go_on(&output) {
             return said(&output);
         }

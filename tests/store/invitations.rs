@@ -171,8 +171,17 @@ fn later_invitation(by: &User, number: i64) -> Invitation {
 /// Of `oldest` and the thousand `later` ones the latter are listed; what is not listed is good all the same.
 async fn check_the_newest_thousand(store: &dyn ColdStore, oldest: &Invitation, mut later: Vec<Invitation>) {
     later.reverse();
+    let second = invitation((oldest.org, oldest.invited_by), "second@x.test", NOW_MS);
+    let audit = sample::audit(oldest.org, "invitation.created");
+    store.invite(second.clone(), MANY, None, audit).await.unwrap();
     assert_eq!(pending(store, oldest.org).await, later, "the newest thousand, the newest first");
     assert_eq!(sign_up(store, oldest, "0@x.test", MANY).await, Ok(()));
+    let audit = sample::audit_at(oldest.org, "invitation.revoked", NOW_MS + 1);
+    assert_eq!(store.revoke_invitation(oldest.org, second.id, NOW_MS, audit).await, Ok(true));
+    let (newest, _) = store.audit_entries(oldest.org, 1, 0).await.unwrap();
+    let told = [("email", "second@x.test"), ("role", second.role.as_str())];
+    let expected: serde_json::Value = told.into_iter().collect();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&newest[0].details).unwrap(), expected);
 }
 
 async fn a_letter_is_stored_with_its_invitation_or_not_at_all(store: &dyn ColdStore) {

@@ -110,12 +110,7 @@ pub(super) async fn revoke_invitation(
     };
     let id: InvitationId = id.parse().map_err(malformed)?;
     let now_ms = app.now_ms();
-    let pending = app.store.invitations(caller.org, now_ms).await.map_err(failed(REVOKE_FAILED))?;
-    let details = match pending.iter().find(|invitation| invitation.id == id) {
-        Some(found) => json!({ "email": found.email, "role": found.role }),
-        None => json!({}),
-    };
-    let audit = Actor::of(&caller, ip, now_ms).did("invitation.revoked", ("invitation", id), &details);
+    let audit = Actor::of(&caller, ip, now_ms).did("invitation.revoked", ("invitation", id), &json!({}));
     let revoked = app.store.revoke_invitation(caller.org, id, now_ms, audit).await;
     if !revoked.map_err(failed(REVOKE_FAILED))? {
         return Err(no_such_invitation());

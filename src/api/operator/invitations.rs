@@ -95,8 +95,7 @@ impl Operator {
             invitation.id.to_string() == which || address.as_ref() == Some(&invitation.email)
         });
         let found = found.ok_or_else(no_such_invitation)?;
-        let details = json!({ "email": found.email, "role": found.role });
-        let audit = actor.did("invitation.revoked", ("invitation", found.id), &details);
+        let audit = actor.did("invitation.revoked", ("invitation", found.id), &json!({}));
         let revoked = self.store().revoke_invitation(org, found.id, actor.now_ms, audit).await;
         if !revoked.map_err(failed(FAILED))? {
             return Err(no_such_invitation());

@@ -54,9 +54,9 @@ pub trait Invitations: Send + Sync {
     /// [`crate::limits::INVITATION_RETENTION`].
     async fn invitation(&self, token: &TokenHash) -> StoreResult<Option<Invitation>>;
 
-    /// Removes an invitation that is pending at `now_ms`, and stores `audit`: its token is no token any more, and the letter
-    /// that brings it ([`Invitation::letter_key`]) is given up if it still waits. `false` if `org` has none such, and then
-    /// nothing is stored.
+    /// Removes an invitation that is pending at `now_ms`, and stores `audit` with the invitation's address and role
+    /// ([`Invitation::told_in`]): its token is no token any more, and the letter that brings it
+    /// ([`Invitation::letter_key`]) is given up if it still waits. `false` if `org` has none such, and then nothing is stored.
     async fn revoke_invitation(
         &self,
         org: OrgId,

@@ -7,6 +7,8 @@ use crate::clock::{Clock, UnixMs};
 
 /// Is told how far a copy has come.
 pub trait Watch: Send + Sync {
+    /// It begins, or goes on after so many records of earlier tries: what is cut off from here on can go on.
+    fn begun(&self, _records: u64) {}
     /// So many records have been taken in, those of earlier tries among them.
     fn copied(&self, records: u64);
     /// So many records of both stores have been read and summed up.
@@ -91,6 +93,7 @@ async fn fill(
     if !target.is_alone().await? {
         return Err(CopyError::InUse(to.to_string()));
     }
+    watch.begun(note.records);
     Ok((is_resumed, take_over(source, target, &mut note, now_ms, watch).await?))
 }
 

@@ -209,7 +209,7 @@ impl Invitations for LsmStore {
                 let Some(found) = found.filter(|found| found.is_pending(now_ms)) else { return Ok(false) };
                 remove(db, change, &found)?;
                 outbox::give_up(db, change, org, &found.letter_key(), now_ms)?;
-                audit::put(db, change, &audit)?;
+                audit::put(db, change, &found.told_in(audit))?;
                 Ok(true)
             })
             .await

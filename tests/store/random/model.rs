@@ -148,8 +148,9 @@ impl Model {
                 let at = self.invitations.iter().position(|one| (one.org, one.id) == (org, invitation));
                 let is_there = |at: &usize| self.invitations[*at].is_pending(now_ms) && self.members(org) > 0;
                 let Some(at) = at.filter(is_there) else { return done(&false) };
-                self.revoked.push(self.invitations.remove(at).token);
-                self.audit.push(audit);
+                let revoked = self.invitations.remove(at);
+                self.audit.push(revoked.told_in(audit));
+                self.revoked.push(revoked.token);
                 done(&true)
             }
             Operation::SignUpInvited(token, user, now_ms, max, audit) => {

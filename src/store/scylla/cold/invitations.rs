@@ -323,7 +323,8 @@ impl Invitations for Cold {
                 vec![Edit::Remove(INVITATION, place), Edit::Remove(INVITATION_PLACE, id.to_vec())];
             edits.extend(self.no_longer_invited(org, &found).await?);
             edits.extend(self.giving_up(org, &found.letter_key(), now_ms).await?);
-            let committed = turns.commit(edits, Some(&audit)).await?;
+            let entry = found.told_in(audit.clone());
+            let committed = turns.commit(edits, Some(&entry)).await?;
             Ok(if committed { Ok(Some(found)) } else { Err(Held::Again) })
         });
         let Some(revoked) = revoked else { return Ok(false) };
