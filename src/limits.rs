@@ -114,10 +114,10 @@ pub const ZSTD_WINDOW_BYTES_MAX: u64 = 16 << 20;
 /// Bytes at the front of a refused request's body in which its session is looked for.
 pub const GLANCE_BYTES_MAX: usize = 4 << 10;
 
-/// An execution actor without a message for this long leaves memory.
-pub const ACTOR_IDLE: Duration = Duration::from_secs(30);
-/// Idle runs are asked to leave in so many shares, one at each [`HOUSEKEEPING_INTERVAL`].
-pub const IDLE_SHARES: u8 = 15;
+/// An execution actor without a message for this long leaves memory when it is asked next.
+pub const ACTOR_IDLE: Duration = Duration::from_secs(15);
+/// Idle runs are asked to leave in so many shares, one at each [`HOUSEKEEPING_INTERVAL`]: all have left within half a minute.
+pub const IDLE_SHARES: u8 = 10;
 /// From when text is durable until it has been handed to the viewers' sockets: meanwhile more is gathered, for one frame
 /// per run.
 pub const FEED_TICK: Duration = Duration::from_millis(30);

@@ -5,6 +5,8 @@
 //! The server has a larger heap than in the tests, and a collector that works beside it, so that it is not these that are
 //! compared.
 
+use std::time::{Duration, Instant};
+
 use super::CONNECTIONS;
 use crate::bodies::Request;
 use crate::load::{Load, Pace};
@@ -22,12 +24,12 @@ const EVENTS: usize = 100;
 const HEAP: [&str; 4] = ["-Xms3g", "-Xmx3g", "-XX:-UseSerialGC", "-XX:+UseG1GC"];
 /// Rows of events that are on their way at the same time: more than requests, or a batch would wait for each of its rows.
 const ROWS_PARALLEL: usize = 256;
+/// A stretch of first batches.
+const FIRST: Duration = Duration::from_secs(1);
 
 pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     let cluster = Cluster::start(&HEAP);
-    let data = on_disk();
-    std::fs::write(data.path().join("runstream.toml"), configuration(&cluster.settings)).unwrap();
-    let server = Runstream::start(data, Core::Both, &[]);
+    let server = serve(&cluster);
     let account = server.sign_up("ada");
     run_on(Core::Both);
     let sessions = server.open_runs(&account, CONNECTIONS);
@@ -69,17 +71,40 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     table.add("CQL", format!("events/s, engine ÷ a row an event, b = {EVENTS}"), Spread::of(of_rows), bound);
     table.tell("CQL", "p50 to the acknowledgement ÷ the driver's", Spread::of(p50));
     table.tell("CQL", "p99 to the acknowledgement ÷ the driver's", Spread::of(p99));
+}
 
+/// What more runs cost: one, one for each connection, and many.
+pub(crate) fn runs(effort: &Effort, table: &mut Table) {
+    let cluster = Cluster::start(&HEAP);
+    let server = serve(&cluster);
+    let account = server.sign_up("ada");
+    run_on(Core::Both);
     let many = if effort.is_full { 10_000 } else { 2_000 };
+    let few = server.open_runs(&account, CONNECTIONS);
+    let begun = Instant::now();
     let more = server.open_runs(&account, many);
-    let all: [(&'static str, &[String]); 3] =
-        [("1 run", &sessions[..1]), ("64 runs", &sessions), ("many runs", &more)];
+    let opening = many as f64 / begun.elapsed().as_secs_f64();
+    let all: [(&'static str, &[String]); 3] = [("1 run", &few[..1]), ("64 runs", &few), ("many runs", &more)];
     let mut contenders = all.map(|(name, sessions)| {
         let load = Load::open(server.process.port, CONNECTIONS, sessions, |n| {
             Request::new(&account.key, EVENTS, 1 << 16 | n)
         });
         Contender { name, process: &server.process, load, pace: Pace::Closed }
     });
+    // The first batch of a run announces a status, which is written to the lists.
+    let [one, some, lots] = &mut contenders;
+    let (mut accepted, mut took, mut refused) = (0, 0.0, 0);
+    while accepted < many as u64 {
+        let first = lots.sample(FIRST).outcome;
+        (accepted, refused) = (accepted + first.accepted, refused + first.refused);
+        took += first.took.as_secs_f64();
+    }
+    println!(
+        "  {opening:.0} runs opened/s; first batches {:.0}/s, {refused} refused",
+        accepted as f64 / took
+    );
+    one.sample(FIRST);
+    some.sample(FIRST);
     let rounds = Rounds::run(effort, &mut contenders);
     run_on(Core::Load);
     // One run alone is fed by all connections, whose batches share segments.
@@ -91,4 +116,10 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     table.add("CQL", measure, rounds.ratio(2, 1, cpu), bound);
     let bound = Bound::AtLeast { reach: 0.8, aim: 0.9 };
     table.add("CQL", format!("requests/s, {many} runs ÷ 64"), rounds.ratio(2, 1, rate), bound);
+}
+
+fn serve(cluster: &Cluster) -> Runstream {
+    let data = on_disk();
+    std::fs::write(data.path().join("runstream.toml"), configuration(&cluster.settings)).unwrap();
+    Runstream::start(data, Core::Both, &[])
 }

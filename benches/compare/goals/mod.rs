@@ -30,7 +30,7 @@ const SESSIONS: usize = 640;
 type Measure = fn(&Effort, &mut Table);
 
 /// Every comparison by its name.
-pub(crate) const ALL: [(&str, Measure); 14] = [
+pub(crate) const ALL: [(&str, Measure); 15] = [
     ("ingest", ingest::measure),
     ("latency", latency::measure),
     ("memory", growth::memory),
@@ -44,5 +44,6 @@ pub(crate) const ALL: [(&str, Measure); 14] = [
     ("live", live::measure),
     ("logins", logins::measure),
     ("cluster", cluster::measure),
+    ("cluster-runs", cluster::runs),
     ("sizing", sizing::measure),
 ];
