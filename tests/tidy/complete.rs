@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 use super::root;
 
 /// What the scripts call.
-const TOOLS: [&str; 14] = [
-    "bash", "cat", "cmp", "cp", "curl", "dirname", "grep", "mktemp", "node", "npm", "rm", "sed", "tail",
-    "tee",
+const TOOLS: [&str; 15] = [
+    "bash", "cat", "cmp", "cp", "curl", "dirname", "grep", "mktemp", "node", "nproc", "npm", "rm", "sed",
+    "tail", "tee",
 ];
 /// Stands for cargo: says what it is asked for.
 const CARGO: &str = "#!/usr/bin/env bash\necho \"cargo $*\"\n";
