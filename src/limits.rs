@@ -116,7 +116,10 @@ pub const GLANCE_BYTES_MAX: usize = 4 << 10;
 
 /// An execution actor without a message for this long leaves memory when it is asked next.
 pub const ACTOR_IDLE: Duration = Duration::from_secs(15);
-/// Idle runs are asked to leave in so many shares, one at each [`HOUSEKEEPING_INTERVAL`]: all have left within half a minute.
+/// The same where the store is a cluster: one that comes back reads its run there, which costs as much as a batch.
+pub const ACTOR_IDLE_ON_CLUSTER: Duration = Duration::from_secs(30);
+/// Idle runs are asked to leave in so many shares, one at each [`HOUSEKEEPING_INTERVAL`]: on the embedded store
+/// all have left within half a minute.
 pub const IDLE_SHARES: u8 = 10;
 /// From when text is durable until it has been handed to the viewers' sockets: meanwhile more is gathered, for one frame
 /// per run.

@@ -7,19 +7,28 @@ use tokio::task::JoinHandle;
 use super::data_folder::DataFolder;
 use super::{Seams, StartError, mail, store};
 use crate::access::{Access, Passwords, Secrets};
-use crate::actors::Engine;
 use crate::actors::feed::Feeds;
 use crate::actors::finish::FinishPipeline;
+use crate::actors::{Engine, EngineSettings};
 use crate::api::{self, ApiSettings, App, Parts};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Settings, StoreKind};
 use crate::ingest::{IngestDoor, IngestSettings};
 use crate::jobs::mail::{Mail, MailJob};
 use crate::jobs::watch::{UsageWatch, WatchJob, WatchParts};
-use crate::limits::OBSERVATIONS_FOLD_INTERVAL;
+use crate::limits::{ACTOR_IDLE_ON_CLUSTER, OBSERVATIONS_FOLD_INTERVAL};
 use crate::live::Live;
 use crate::store::contract::{Store, StoreResult};
 use crate::telemetry::{self, name};
+
+/// How the engine runs on the store that is set.
+fn engine_settings(settings: &Settings) -> EngineSettings {
+    let actor_idle = match settings.store {
+        StoreKind::Embedded => settings.engine.actor_idle,
+        StoreKind::Scylla => settings.engine.actor_idle.max(ACTOR_IDLE_ON_CLUSTER),
+    };
+    EngineSettings { actor_idle, ..settings.engine.clone() }
+}
 
 /// Everything that is open while a server runs.
 pub(super) struct Rooms {
@@ -59,7 +68,7 @@ impl Rooms {
             Arc::clone(&clock),
             Arc::new(live.clone()),
             pipeline,
-            settings.engine.clone(),
+            engine_settings(settings),
         )
         .await?;
         let feeds: Arc<dyn Feeds> = Arc::new(engine.clone());
@@ -151,5 +160,19 @@ fn metrics_of(engine: Engine, ingest: IngestDoor) -> impl Fn() -> String + Send 
         metrics::gauge!(name::BUDGET_BYTES).set(ingest.budget().bytes() as f64);
         metrics::gauge!(name::BUDGET_USED_BYTES).set(ingest.budget().used_bytes() as f64);
         telemetry::render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::ACTOR_IDLE;
+
+    #[test]
+    fn runs_stay_in_memory_for_longer_where_they_are_read_from_a_cluster() {
+        let idle = |store| engine_settings(&Settings { store, ..Settings::default() }).actor_idle;
+        assert_eq!(idle(StoreKind::Embedded), ACTOR_IDLE);
+        assert_eq!(idle(StoreKind::Scylla), ACTOR_IDLE_ON_CLUSTER);
+        assert!(ACTOR_IDLE < ACTOR_IDLE_ON_CLUSTER);
     }
 }
