@@ -1,5 +1,6 @@
 //! `runstream store copy`: everything of one store into another one.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -156,10 +157,12 @@ impl Bar {
 
 impl Watch for Bar {
     fn begun(&self, records: u64) {
-        self.0.suspend(|| match records {
-            0 => eprintln!("copying"),
-            records => eprintln!("going on after {records} records"),
-        });
+        let said = match records {
+            0 => "copying".to_owned(),
+            records => format!("going on after {records} records"),
+        };
+        // A copy goes on whether or not somebody listens.
+        self.0.suspend(|| drop(writeln!(std::io::stderr(), "{said}")));
     }
 
     fn copied(&self, records: u64) {

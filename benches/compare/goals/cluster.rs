@@ -92,7 +92,7 @@ pub(crate) fn runs(effort: &Effort, table: &mut Table) {
         Contender { name, process: &server.process, load, pace: Pace::Closed }
     });
     // The first batch of a run announces a status, which is written to the lists.
-    let [one, some, lots] = &mut contenders;
+    let lots = &mut contenders[2];
     let (mut accepted, mut took, mut refused) = (0, 0.0, 0);
     while accepted < many as u64 {
         let first = lots.sample(FIRST).outcome;
@@ -103,8 +103,6 @@ pub(crate) fn runs(effort: &Effort, table: &mut Table) {
         "  {opening:.0} runs opened/s; first batches {:.0}/s, {refused} refused",
         accepted as f64 / took
     );
-    one.sample(FIRST);
-    some.sample(FIRST);
     let rounds = Rounds::run(effort, &mut contenders);
     run_on(Core::Load);
     // One run alone is fed by all connections, whose batches share segments.

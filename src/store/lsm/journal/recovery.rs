@@ -291,3 +291,27 @@ fn note(report: &mut RecoveryReport, place: Place, execution: Option<ExecutionId
 fn unreadable(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Unavailable(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::OsFs;
+
+    #[test]
+    fn a_file_made_ahead_of_need_goes_unless_something_is_written_anywhere_in_it() {
+        for (written_at, last) in [(None, Some(1)), (Some(HEAD_BYTES), Some(2)), (Some(700_001), Some(2))] {
+            let dir = tempfile::tempdir().unwrap();
+            let head = FileHead { format: FORMAT, number: 2, salt: 7, reserved: 1 << 20 };
+            let mut spare = head.block();
+            spare.resize(1 << 20, 0);
+            if let Some(at) = written_at {
+                *spare.get_mut(at).unwrap() = 1;
+            }
+            std::fs::write(path_of(dir.path(), 1), b"").unwrap();
+            std::fs::write(path_of(dir.path(), 2), spare).unwrap();
+            let found = last_written(&OsFs, dir.path(), &[1, 2], 1, &mut Vec::new()).unwrap();
+            assert_eq!(found, last, "a byte at {written_at:?}");
+            assert_eq!(path_of(dir.path(), 2).exists(), written_at.is_some());
+        }
+    }
+}
