@@ -220,16 +220,27 @@ async fn drops_without_text_and_goodbyes_lose_nothing() {
     let mut viewers = StockViewers::start(&line.url, &wanted);
     viewers.until_welcome().await;
     let mut printer = Printer::new(org, "run");
-    for drops in 2..=4 {
-        line.cut();
-        if drops == 3 {
-            // Nobody has had an event yet: the first text is printed while all are away.
-            line.refuse(true);
+    for drop in 1..=3 {
+        // Nobody has had an event yet: the first text is printed while all are away.
+        line.refuse(drop == 2);
+        // A cut that falls between two polls touches nothing of a client, which goes on as if nothing had been.
+        viewers
+            .until("all to have lost their connection", |seen| {
+                let lost = seen.iter().all(|one| one.reasons.len() >= drop);
+                if !lost {
+                    line.cut();
+                }
+                lost
+            })
+            .await;
+        if drop == 2 {
             viewers.until("all to be away", |seen| seen.iter().all(|one| !one.connected)).await;
             printer.tick(&channel);
             line.refuse(false);
         }
-        viewers.until("all to be back", |seen| seen.iter().all(|one| one.welcomes >= drops)).await;
+        viewers
+            .until("all to be back", |seen| seen.iter().all(|one| one.connected && one.welcomes > drop))
+            .await;
     }
     for viewer in 0..wanted.len() {
         viewers.order(viewer, json!({ "do": "disconnect" })).await;
