@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -43,30 +43,26 @@ pub enum BucketKey {
 /// One organization's counters.
 #[derive(Debug, Default)]
 pub struct OrgBuckets {
-    buckets: RwLock<HashMap<BucketKey, (Arc<Bucket>, Quota), RandomState>>,
+    buckets: RwLock<HashMap<BucketKey, (Bucket, Quota), RandomState>>,
 }
 
 impl OrgBuckets {
     /// Counts one request at `now_ms` (Unix milliseconds) and says whether it passes.
     pub fn take(&self, key: BucketKey, quota: Quota, now_ms: UnixMs) -> Verdict {
-        self.bucket(key, quota).take(quota, now_ms)
-    }
-
-    fn bucket(&self, key: BucketKey, quota: Quota) -> Arc<Bucket> {
         // A poisoned lock means that a thread died between two reads or writes of the map, which stay whole.
-        let known = self.buckets.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((bucket, _)) = known.get(&key) {
-            return Arc::clone(bucket);
+            return bucket.take(quota, now_ms);
         }
         drop(known);
-        let mut buckets = self.buckets.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (bucket, _) = buckets.entry(key).or_insert_with(|| (Arc::default(), quota));
-        Arc::clone(bucket)
+        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        let (bucket, _) = buckets.entry(key).or_insert_with(|| (Bucket::default(), quota));
+        bucket.take(quota, now_ms)
     }
 
     /// Forgets the counters whose window is over; returns how many are left.
     pub(super) fn forget_spent(&self, now_ms: UnixMs) -> usize {
-        let mut buckets = self.buckets.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         buckets.retain(|_, (bucket, quota)| !bucket.is_spent(quota.window_ms, now_ms));
         buckets.len()
     }
