@@ -11,27 +11,59 @@ use crate::limits;
 /// The applied numbers of one session.
 #[derive(Debug, Default)]
 pub(super) struct AppliedNumbers {
-    /// Per writer: first number of a range → its last number.
+    /// The range of the number that came last, if it is the highest of its writer. Mostly the next number continues it:
+    /// then nothing else need be looked at.
+    latest: Option<Latest>,
+    /// All others, per writer: first number of a range → its last number.
     writers: HashMap<u32, BTreeMap<u64, u64>, RandomState>,
+    /// How many of these there are.
     ranges: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    writer: u32,
+    first: u64,
+    last: u64,
 }
 
 impl AppliedNumbers {
     /// Whether the number has been applied.
     pub(super) fn contains(&self, number: BatchNumber) -> bool {
+        if let Some(latest) = &self.latest
+            && number.writer == latest.writer
+            && number.n >= latest.first
+        {
+            return number.n <= latest.last;
+        }
         let range = self.writers.get(&number.writer).and_then(|ranges| ranges.range(..=number.n).next_back());
         range.is_some_and(|(_, last)| number.n <= *last)
     }
 
     /// Whether one more number can be remembered whatever it is.
     pub(super) fn has_room(&self) -> bool {
-        self.ranges < limits::BATCH_NUMBER_RANGES_MAX
+        self.range_count() < limits::BATCH_NUMBER_RANGES_MAX
+    }
+
+    fn range_count(&self) -> usize {
+        self.ranges + usize::from(self.latest.is_some())
     }
 
     /// Remembers a number.
     pub(super) fn insert(&mut self, number: BatchNumber) {
+        if let Some(latest) = &mut self.latest
+            && number.writer == latest.writer
+            && latest.last.checked_add(1) == Some(number.n)
+        {
+            latest.last = number.n;
+            return;
+        }
         if self.contains(number) {
             return;
+        }
+        if let Some(Latest { writer, first, last }) = self.latest.take() {
+            self.writers.entry(writer).or_default().insert(first, last);
+            self.ranges += 1;
         }
         let ranges = self.writers.entry(number.writer).or_default();
         let before = ranges.len();
@@ -45,6 +77,10 @@ impl AppliedNumbers {
             _ => {
                 ranges.insert(number.n, last);
             }
+        }
+        if let Some(highest) = ranges.last_entry().filter(|range| *range.get() == last) {
+            self.latest = Some(Latest { writer: number.writer, first: *highest.key(), last });
+            highest.remove();
         }
         self.ranges = self.ranges + ranges.len() - before;
     }
@@ -64,12 +100,12 @@ mod tests {
     fn numbers_in_order_cost_one_range_and_gaps_close() {
         let mut applied = AppliedNumbers::default();
         (0..1_000).for_each(|n| applied.insert(number(1, n)));
-        assert_eq!(applied.ranges, 1);
+        assert_eq!(applied.range_count(), 1);
         applied.insert(number(1, 1_002));
-        assert_eq!(applied.ranges, 2);
+        assert_eq!(applied.range_count(), 2);
         applied.insert(number(1, 1_000));
         applied.insert(number(1, 1_001));
-        assert_eq!(applied.ranges, 1);
+        assert_eq!(applied.range_count(), 1);
         assert!(applied.contains(number(1, 1_002)) && !applied.contains(number(1, 1_003)));
         assert!(!applied.contains(number(2, 0)));
     }
@@ -90,7 +126,7 @@ mod tests {
                 }
             }
             let runs = set.iter().filter(|(writer, n)| *n == 0 || !set.contains(&(*writer, n - 1))).count();
-            proptest::prop_assert_eq!(applied.ranges, runs);
+            proptest::prop_assert_eq!(applied.range_count(), runs);
         }
 
         #[test]
