@@ -241,7 +241,7 @@ impl Run {
             return Err(EngineError::SessionNotFound);
         }
         match state.recognise(session, &delivered.receipt) {
-            Recognised::New if delivered.receipt.number.is_some() && !state.has_room_for_numbers(session) => {
+            Recognised::New if delivered.receipt.number.is_some() && !state.has_room_for_numbers() => {
                 Err(EngineError::TooManyGaps)
             }
             recognised => Ok(recognised),

@@ -7,6 +7,7 @@ mod append;
 mod close;
 pub(in crate::actors) mod message;
 mod numbers;
+mod recent;
 pub(in crate::actors) mod state;
 pub(in crate::actors) mod update;
 

@@ -1,14 +1,14 @@
 //! What an execution actor knows of its run. Pure: no await, no clock, no store. Everything in here follows from the
 //! run's stored facts and its segments in order, so an actor that vanished comes back as it was.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::{Applied, Refusal};
 use super::numbers::AppliedNumbers;
+use super::recent::Recent;
 use crate::clock::UnixMs;
 use crate::domain::batch::{Batch, Item, Receipt};
 use crate::domain::execution::{Completeness, Delivery, Execution, Status};
@@ -31,17 +31,17 @@ pub struct RunState {
     pub(super) closure: Option<ClosedRun>,
     /// Refusals that no segment carries yet.
     pub(super) unsaved_refusals: Refusals,
-    sessions: HashMap<SessionId, SessionState, RandomState>,
+    stream: Stream,
     tests: HashMap<u64, TestState, RandomState>,
     counters: Completeness,
 }
 
-/// One reporter's stream.
-struct SessionState {
-    last_heard_ms: UnixMs,
-    recent: VecDeque<Receipt>,
-    /// How many of `recent` have a digest with these lower bits: mostly none, and then they need not be looked through.
-    digests: HashMap<u64, u32, RandomState>,
+/// What the reporter sent. Apart, so that it lies together: every batch is held against it.
+struct Stream {
+    /// The session that opened the run and feeds it.
+    session: SessionId,
+    heard_ms: UnixMs,
+    recent: Recent,
     numbers: AppliedNumbers,
 }
 
@@ -68,13 +68,12 @@ impl RunState {
     /// [`RunState::restore`]. Segments written from now on carry `epoch`.
     #[must_use]
     pub fn new(execution: Execution, closure: Option<ClosedRun>, epoch: u32) -> Self {
-        let session = SessionState {
-            last_heard_ms: execution.start_ms,
-            recent: VecDeque::new(),
-            digests: HashMap::default(),
+        let stream = Stream {
+            session: execution.ingest.session,
+            heard_ms: execution.start_ms,
+            recent: Recent::default(),
             numbers: AppliedNumbers::default(),
         };
-        let sessions = HashMap::from_iter([(execution.ingest.session, session)]);
         Self {
             execution,
             epoch,
@@ -82,7 +81,7 @@ impl RunState {
             position: Position::default(),
             closure,
             unsaved_refusals: Refusals::default(),
-            sessions,
+            stream,
             tests: HashMap::default(),
             counters: Completeness::default(),
         }
@@ -99,40 +98,40 @@ impl RunState {
 
     /// When the session was last heard of, or `None` if it does not feed this run.
     pub(super) fn last_heard_ms(&self, session: SessionId) -> Option<UnixMs> {
-        self.sessions.get(&session).map(|session| session.last_heard_ms)
+        (self.stream.session == session).then_some(self.stream.heard_ms)
     }
 
-    /// When any session was last heard of.
+    /// When its session was last heard of.
     pub(super) fn heard_ms(&self) -> UnixMs {
-        self.sessions.values().map(|session| session.last_heard_ms).max().unwrap_or(self.execution.start_ms)
+        self.stream.heard_ms
     }
 
     /// Tells whether a request was applied before: by the client's own number without limit of time, by its bytes
     /// within the replay window. A request is compared by when it arrived, not by when it was applied, so that a
     /// retry of a batch that is still being written is recognised.
     pub fn recognise(&self, session: SessionId, receipt: &Receipt) -> Recognised {
-        let Some(session) = self.sessions.get(&session) else { return Recognised::New };
-        let may_be_there = session.digests.contains_key(&lower_bits(receipt.digest));
-        let recent = may_be_there.then_some(&session.recent).into_iter().flatten();
-        let same_bytes = recent.filter(|seen| seen.digest == receipt.digest);
+        let stream = &self.stream;
+        if stream.session != session {
+            return Recognised::New;
+        }
         let mut replay = false;
-        for seen in same_bytes {
+        for seen in stream.recent.with(receipt.digest) {
             if seen.nonce == receipt.nonce {
                 return Recognised::SecondTry;
             }
             let age_ms = receipt.received_ms - seen.received_ms;
             replay |= (millis(limits::REPLAY_MIN)..=millis(limits::REPLAY_MAX)).contains(&age_ms);
         }
-        if replay || receipt.number.is_some_and(|number| session.numbers.contains(number)) {
+        if replay || receipt.number.is_some_and(|number| stream.numbers.contains(number)) {
             Recognised::Replay
         } else {
             Recognised::New
         }
     }
 
-    /// Whether the session can remember one more batch number.
-    pub(super) fn has_room_for_numbers(&self, session: SessionId) -> bool {
-        self.sessions.get(&session).is_none_or(|session| session.numbers.has_room())
+    /// Whether it can remember one more batch number.
+    pub(super) fn has_room_for_numbers(&self) -> bool {
+        self.stream.numbers.has_room()
     }
 
     /// Applies a batch: numbers its attempts, holds the results cap, moves the position.
@@ -150,8 +149,8 @@ impl RunState {
         counters.events_cut += u64::from(batch.truncated);
         counters.events_rejected += u64::from(batch.rejected);
         counters.bytes_received += u64::from(receipt.body_bytes);
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.heard(*receipt);
+        if self.stream.session == *session {
+            self.stream.heard(receipt);
         }
     }
 
@@ -266,29 +265,14 @@ impl RunState {
     }
 }
 
-impl SessionState {
-    fn heard(&mut self, receipt: Receipt) {
-        self.last_heard_ms = self.last_heard_ms.max(receipt.received_ms);
+impl Stream {
+    fn heard(&mut self, receipt: &Receipt) {
+        self.heard_ms = self.heard_ms.max(receipt.received_ms);
         if let Some(number) = receipt.number {
             self.numbers.insert(number);
         }
-        let oldest_ms = receipt.received_ms - millis(limits::REPLAY_MAX);
-        while let Some(seen) = self.recent.front().filter(|seen| seen.received_ms < oldest_ms) {
-            if let Entry::Occupied(mut count) = self.digests.entry(lower_bits(seen.digest)) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
-            self.recent.pop_front();
-        }
-        *self.digests.entry(lower_bits(receipt.digest)).or_default() += 1;
-        self.recent.push_back(receipt);
+        self.recent.push(receipt);
     }
-}
-
-fn lower_bits(digest: u128) -> u64 {
-    u64::try_from(digest & u128::from(u64::MAX)).unwrap_or_default()
 }
 
 /// The answer to a batch.
@@ -302,7 +286,8 @@ fn test_key(test_id: &str) -> u64 {
     xxh3_64(test_id.as_bytes())
 }
 
-fn millis(duration: std::time::Duration) -> i64 {
+/// A duration in milliseconds.
+pub(super) fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
