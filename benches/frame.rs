@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use runstream::actors::feed::{Delivery, Feed, Told, Window};
+use runstream::actors::feed::{Appended, Delivery, Feed, Telling, Window};
 use runstream::domain::id::{ExecutionId, OrgId, TaskId};
 use runstream::fs::OsFs;
 use runstream::store::lsm::{LsmSettings, LsmStore};
@@ -48,14 +48,9 @@ async fn publish(feed: &Feed, task: &TaskId, pieces: usize) {
     for piece in 0..pieces {
         let at = |piece: usize| ((piece * LINE.len()) as u64, (piece * LINE.len()) as u64);
         let Ok(ticket) = feed.reserve().await else { return };
-        ticket.durable(Told {
-            execution,
-            task: task.clone(),
-            start: at(piece),
-            end: at(piece + 1),
-            text: [text.clone()].into_iter().collect(),
-            updated: false,
-            body: None,
+        let appended = Appended { execution, start: at(piece), end: at(piece + 1), updated: false };
+        ticket.appended(&appended, || {
+            Some(Telling { task: task.clone(), text: [text.clone()].into_iter().collect(), body: None })
         });
     }
     feed.flush().await;

@@ -427,7 +427,7 @@ async fn take_back(deps: Arc<Deps>, execution: Execution) -> Result<(), EngineEr
     match deps.store.abandon_run(org, id, ticket.seq()).await {
         Ok(true) => {
             let body = super::execution::update::status(org, &task_id, Status::Cancelled);
-            ticket.durable(Told::update(id, task_id, (0, 0), Some(body)));
+            ticket.durable(Told { execution: id, task: task_id, at: (0, 0), body: Some(body) });
             Ok(())
         }
         Ok(false) => {

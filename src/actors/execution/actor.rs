@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 
-use super::append::{Flight, Waiting};
-use super::message::{Applied, Delivered, ExecutionMessage, Progress, Reply};
+use super::append::Waiting;
+use super::flight::Flight;
+use super::message::{Applied, Delivered, ExecutionMessage, Reply};
 use super::state::{Recognised, RunState, answer};
 use crate::actors::deps::Deps;
 use crate::actors::error::EngineError;
@@ -36,7 +36,6 @@ pub(in crate::actors) struct Run {
     pub(super) me: ActorRef<ExecutionMessage>,
     /// The run, or why it could not be loaded; nothing but loading replaces it.
     pub(super) loaded: Result<Box<RunState>, EngineError>,
-    pub(super) progress: watch::Sender<Progress>,
     /// Batches that are applied and wait for the next append.
     pub(super) batches: Vec<SegmentBatch>,
     /// Who waits for them, in order of [`Waiting::after`].
@@ -47,7 +46,7 @@ pub(in crate::actors) struct Run {
     pub(super) segment_start: Position,
     /// Gives out numbers of the organization's feed; there once the run is loaded.
     pub(super) numbering: Option<Numbering>,
-    /// The append that is under way, if there is one.
+    /// The append that is under way, if there is one, and how far the durable run has come.
     pub(super) flight: Arc<Flight>,
     /// A status that the client announced and that is not durable yet.
     pub(super) announced: Option<Status>,
@@ -67,21 +66,19 @@ impl Actor for ExecutionActor {
         args: ExecutionArgs,
     ) -> Result<Run, ActorProcessingErr> {
         let ExecutionArgs { deps, org, execution } = args;
-        let progress = Progress { units: 0, results: 0, status: Status::Running, settled: false };
         Ok(Run {
             last_active_ms: deps.clock.now_ms(),
             deps,
             org,
             id: execution,
-            me,
             loaded: Err(EngineError::NotFound),
-            progress: watch::Sender::new(progress),
             batches: Vec::new(),
             waiting: VecDeque::new(),
             taken: 0,
             segment_start: Position::default(),
             numbering: None,
-            flight: Arc::default(),
+            flight: Arc::new(Flight::new(me.clone())),
+            me,
             announced: None,
             late: false,
         })
@@ -96,6 +93,7 @@ impl Actor for ExecutionActor {
         run.loaded = match run.load().await {
             Ok((state, numbering)) => {
                 run.numbering = Some(numbering);
+                run.flight.name(&state.execution.task_id);
                 Ok(Box::new(state))
             }
             Err(error) => Err(error),
@@ -137,7 +135,7 @@ impl Actor for ExecutionActor {
             ExecutionMessage::Expire => Box::pin(run.expire(now_ms)).await,
             ExecutionMessage::Completeness { reply } => send(reply, run.completeness()),
             ExecutionMessage::Watch { reply } => {
-                let watching = run.loaded.as_ref().map(|_| run.progress.subscribe()).map_err(Clone::clone);
+                let watching = run.loaded.as_ref().map(|_| run.flight.watch()).map_err(Clone::clone);
                 send(reply, watching);
             }
             ExecutionMessage::Settle { reply } => {
@@ -251,7 +249,7 @@ impl Run {
     async fn leave_if_idle(&mut self, since_ms: UnixMs) {
         self.appended().await;
         let busy = self.flight.is_up() || !self.batches.is_empty() || self.late;
-        if busy || self.last_active_ms > since_ms || self.progress.receiver_count() > 0 {
+        if busy || self.last_active_ms > since_ms || self.flight.is_watched() {
             return;
         }
         self.quiesce().await;
@@ -267,13 +265,12 @@ impl Run {
 
     pub(super) fn tell_progress(&self) {
         let Ok(state) = &self.loaded else { return };
-        let progress = Progress {
-            units: self.segment_start.units,
-            results: self.segment_start.results,
-            status: state.status(),
-            settled: false,
-        };
-        self.progress.send_replace(progress);
+        let (at, status) = (self.segment_start, state.status());
+        self.flight.advance(|progress| {
+            progress.units = at.units;
+            progress.results = at.results;
+            progress.status = status;
+        });
     }
 }
 

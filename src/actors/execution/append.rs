@@ -2,19 +2,17 @@
 //! At most one append of a run is in flight. The store tells its outcome in a task that many runs share, which answers
 //! by itself; the actor is woken only if it has more to do, and otherwise sees at its next message that it is over.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use ractor::ActorRef;
 use smallvec::SmallVec;
-use tokio::sync::{Notify, watch};
 
 use super::actor::{Run, send};
-use super::message::{Applied, Delivered, ExecutionMessage, Progress, Reply};
+use super::flight::Flight;
+use super::message::{Applied, Delivered, Reply};
 use super::update;
 use crate::actors::error::EngineError;
-use crate::actors::feed::{Ticket, Told};
+use crate::actors::feed::{Appended, Telling, Ticket};
 use crate::domain::execution::Status;
-use crate::domain::id::TaskId;
 use crate::domain::segment::{Position, Refusals, Segment};
 use crate::limits;
 use crate::store::contract::StoreResult;
@@ -55,84 +53,15 @@ impl Waiting {
     }
 }
 
-/// The append of a run, seen by its actor and by the store's task.
-#[derive(Default)]
-pub(super) struct Flight {
-    stage: Mutex<Stage>,
-    landed: Notify,
-}
-
-#[derive(Default)]
-enum Stage {
-    /// There is none.
-    #[default]
-    None,
-    /// It is under way; the actor is to be told when it is over if `is_awaited`.
-    Up { is_awaited: bool },
-    /// It is over, and the actor has not looked yet.
-    Over(Result<(), EngineError>),
-}
-
-impl Flight {
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is one whose outcome the actor has not seen.
-    pub(super) fn is_up(&self) -> bool {
-        !matches!(*self.stage(), Stage::None)
-    }
-
-    /// Its outcome, if it is over. If it is not, the actor will be told.
-    fn look(&self) -> Option<Result<(), EngineError>> {
-        let mut stage = self.stage();
-        match &mut *stage {
-            Stage::Over(_) => match std::mem::take(&mut *stage) {
-                Stage::Over(result) => Some(result),
-                Stage::None | Stage::Up { .. } => None,
-            },
-            Stage::Up { is_awaited } => {
-                *is_awaited = true;
-                None
-            }
-            Stage::None => None,
-        }
-    }
-
-    fn begin(&self, is_awaited: bool) {
-        *self.stage() = Stage::Up { is_awaited };
-    }
-
-    /// Waits for its outcome.
-    async fn outcome(&self) -> Result<(), EngineError> {
-        loop {
-            match self.look() {
-                Some(result) => return result,
-                None => self.landed.notified().await,
-            }
-        }
-    }
-
-    /// It is over; says whether the actor is to be told.
-    fn end(&self, result: Result<(), EngineError>) -> bool {
-        let is_failed = result.is_err();
-        let before = std::mem::replace(&mut *self.stage(), Stage::Over(result));
-        self.landed.notify_one();
-        is_failed || matches!(before, Stage::Up { is_awaited: true })
-    }
-}
-
 /// What is to be done when an append is over.
 struct Landing {
     flight: Arc<Flight>,
-    me: ActorRef<ExecutionMessage>,
     segment: Arc<Segment>,
     end: Position,
     waiting: SmallVec<[Waiting; 1]>,
+    /// Its number in the feed.
     ticket: Option<Ticket>,
-    progress: watch::Sender<Progress>,
     announced: Option<Status>,
-    task: TaskId,
     is_told: bool,
 }
 
@@ -141,18 +70,10 @@ impl Landing {
         let (waiting, ticket) = (std::mem::take(&mut self.waiting), self.ticket.take());
         match outcome {
             Ok(()) => {
-                let (end, announced) = (self.end, self.announced);
-                self.progress.send_if_modified(|progress| {
-                    progress.units = end.units;
-                    progress.results = end.results;
-                    progress.status = announced.unwrap_or(progress.status);
-                    // Who comes later sees it anyway: it can only look once this has been done.
-                    self.progress.receiver_count() > 0
-                });
                 self.tell(Ok(()));
                 waiting.into_iter().for_each(Waiting::answer);
                 if let Some(ticket) = ticket {
-                    ticket.durable(self.told());
+                    ticket.appended(&self.appended(), || self.telling());
                 }
             }
             Err(error) => {
@@ -168,25 +89,26 @@ impl Landing {
 
     fn tell(&mut self, result: Result<(), EngineError>) {
         self.is_told = true;
-        if self.flight.end(result) {
-            // The actor may have left; what is durable is durable without it.
-            let _gone = self.me.cast(ExecutionMessage::Appended);
-        }
+        let (end, announced) = (self.end, self.announced);
+        self.flight.end(result, |progress| {
+            progress.units = end.units;
+            progress.results = end.results;
+            progress.status = announced.unwrap_or(progress.status);
+        });
+    }
+
+    fn appended(&self) -> Appended {
+        let Segment { execution, start, .. } = *self.segment;
+        let (start, end) = ((start.units, start.bytes), (self.end.units, self.end.bytes));
+        Appended { execution, start, end, updated: self.announced.is_some() }
     }
 
     /// What viewers are told of the durable segment: its text, and the status it announced.
-    fn told(&self) -> Told {
-        let Self { segment, end, task, announced, .. } = self;
-        let body = announced.map(|status| update::status(segment.org, task, status).into());
-        Told {
-            execution: segment.execution,
-            task: task.clone(),
-            start: (segment.start.units, segment.start.bytes),
-            end: (end.units, end.bytes),
-            text: segment.batches.iter().map(|entry| entry.batch.text.clone()).collect(),
-            updated: announced.is_some(),
-            body,
-        }
+    fn telling(&self) -> Option<Telling> {
+        let (org, task) = (self.segment.org, self.flight.task()?);
+        let body = self.announced.map(|status| update::status(org, &task, status).into());
+        let text = self.segment.batches.iter().map(|entry| entry.batch.text.clone()).collect();
+        Some(Telling { task, text, body })
     }
 }
 
@@ -246,7 +168,7 @@ impl Run {
 
     /// Gives the segment its number in the feed and hands it to the store.
     fn append(&mut self, mut segment: Segment) {
-        let (Ok(state), Some(numbering)) = (&self.loaded, &self.numbering) else { return };
+        let (Ok(_), Some(numbering)) = (&self.loaded, &self.numbering) else { return };
         let ticket = numbering.reserve();
         let durable = self.taken - self.batches.len() as u64;
         let answered = self.waiting.partition_point(|one| one.after <= durable);
@@ -260,14 +182,11 @@ impl Run {
         let segment = Arc::new(segment);
         let landing = Landing {
             flight: Arc::clone(&self.flight),
-            me: self.me.clone(),
             segment: Arc::clone(&segment),
             end: self.segment_start,
             waiting: self.waiting.drain(..answered).collect(),
             ticket: Some(ticket),
-            progress: self.progress.clone(),
             announced,
-            task: state.execution.task_id.clone(),
             is_told: false,
         };
         let store = Arc::clone(&self.deps.store);

@@ -165,7 +165,7 @@ impl Run {
         let session = self.loaded.as_ref().map_err(Clone::clone)?.execution.ingest.session;
         self.deps.store.settle(self.org, self.id).await?;
         self.deps.directory.sessions.remove(&session);
-        self.progress.send_modify(|progress| progress.settled = true);
+        self.flight.advance(|progress| progress.settled = true);
         Ok(())
     }
 
@@ -252,7 +252,8 @@ async fn store_closure(
             let body =
                 if feed.has_viewers() { Some(final_update(&deps, &execution, &closed).await) } else { None };
             let at = (closed.completeness.log_units, closed.completeness.log_bytes);
-            ticket.durable(Told::update(execution.id, execution.task_id.clone(), at, body));
+            let task = execution.task_id.clone();
+            ticket.durable(Told { execution: execution.id, task, at, body });
         }
         // It was closed before by a call whose outcome did not become known.
         Ok(false) => ticket.void(),

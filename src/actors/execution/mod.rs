@@ -5,6 +5,7 @@
 mod actor;
 mod append;
 mod close;
+mod flight;
 pub(in crate::actors) mod message;
 mod numbers;
 mod recent;

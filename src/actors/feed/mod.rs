@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use crate::domain::id::{OrgId, TaskId};
 use crate::store::contract::StoreError;
-pub use tick::{Feed, Numbering, Pieces, Ticket, Told};
+pub use tick::{Appended, Feed, Numbering, Pieces, Telling, Ticket, Told};
 
 /// One Socket.IO event to an organization's room, encoded once.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -62,32 +62,38 @@ struct Sealing {
 /// Text in pieces, mostly in one.
 pub type Pieces = SmallVec<[Bytes; 1]>;
 
-/// What became durable.
+/// A run's document that has changed durably.
 pub struct Told {
     /// The run.
     pub execution: ExecutionId,
     /// Its public name.
     pub task: TaskId,
+    /// Where the run's text stands: UTF-16 units, bytes.
+    pub at: (u64, u64),
+    /// What is told of it, if it is at hand: the text of a JSON object.
+    pub body: Option<String>,
+}
+
+/// A run's text that has become durable.
+pub struct Appended {
+    /// The run.
+    pub execution: ExecutionId,
     /// Where the run's text stood before: UTF-16 units, bytes.
     pub start: (u64, u64),
     /// Where it stands now.
     pub end: (u64, u64),
-    /// The text between, in pieces.
-    pub text: Pieces,
-    /// Whether the run's document has changed.
+    /// Whether the run's document has changed with it.
     pub updated: bool,
-    /// What is told of that, if it is at hand: the text of a JSON object.
-    pub body: Option<Bytes>,
 }
 
-impl Told {
-    /// That a run's document has changed, whose text stands at `at` (UTF-16 units, bytes); `body` is the text of a JSON
-    /// object.
-    #[must_use]
-    pub fn update(execution: ExecutionId, task: TaskId, at: (u64, u64), body: Option<String>) -> Self {
-        let body = body.map(Bytes::from);
-        Self { execution, task, start: at, end: at, text: Pieces::new(), updated: true, body }
-    }
+/// What viewers are told of it.
+pub struct Telling {
+    /// The run's public name.
+    pub task: TaskId,
+    /// The text, in pieces.
+    pub text: Pieces,
+    /// What is told of the changed document, if it has changed: the text of a JSON object.
+    pub body: Option<Bytes>,
 }
 
 /// A feed that gives out numbers without asking the store. As long as there is one, the feed stays in memory.
@@ -120,18 +126,28 @@ impl Ticket {
         self.seq
     }
 
-    /// What has the number is durable.
+    /// A changed document has the number, and is durable.
     pub fn durable(mut self, told: Told) {
         self.is_open = false;
-        let Told { execution, task, start, end, text, updated, body } = told;
-        let row = FeedRow { seq: self.seq, execution, start, end, updated, task: Some(task) };
-        self.shared.resolve(self.seq, Some((row, Part { text, body })));
+        let Told { execution, task, at, body } = told;
+        // With its name: it may be all that is left of a run that was taken back.
+        let row =
+            FeedRow { seq: self.seq, execution, start: at, end: at, updated: true, task: Some(task.clone()) };
+        let telling = Telling { task, text: Pieces::new(), body: body.map(Bytes::from) };
+        self.shared.resolve(row, || Some(telling));
+    }
+
+    /// Text has the number, and is durable. What viewers are told is only asked for if there are any.
+    pub fn appended(mut self, appended: &Appended, tell: impl FnOnce() -> Option<Telling>) {
+        self.is_open = false;
+        let Appended { execution, start, end, updated } = *appended;
+        self.shared.resolve(FeedRow { seq: self.seq, execution, start, end, updated, task: None }, tell);
     }
 
     /// Nothing has the number, and nothing will.
     pub fn void(mut self) {
         self.is_open = false;
-        self.shared.resolve(self.seq, None);
+        self.shared.resolve_found(self.seq, None);
     }
 
     /// The write has failed: nothing has the number, or it is not known whether something has.
@@ -274,7 +290,7 @@ impl Shared {
         self.awake.get_or_try_init(wake).await.copied()
     }
 
-    /// What the store knows of a number; what is told with it is read from the store too.
+    /// What has a number, if anything has; what is told with it is read from the store.
     fn resolve_found(self: &Arc<Self>, seq: u64, row: Option<FeedRow>) {
         let mut state = self.state();
         state.ledger.resolve(seq, row);
@@ -282,20 +298,21 @@ impl Shared {
         self.tick(state, is_watched);
     }
 
-    fn resolve(self: &Arc<Self>, seq: u64, told: Option<(FeedRow, Part)>) {
+    /// A durable row, and what is told with it.
+    fn resolve(self: &Arc<Self>, mut row: FeedRow, tell: impl FnOnce() -> Option<Telling>) {
         let mut state = self.state();
         let is_watched = self.delivery.has_viewers(self.org);
-        let Some((row, part)) = told else {
-            state.ledger.resolve(seq, None);
-            return self.tick(state, is_watched);
-        };
-        let bytes: usize = part.text.iter().map(Bytes::len).sum();
+        let bytes = usize::try_from(text_bytes(&row)).unwrap_or(usize::MAX);
         // Behind a number that stays undecided much may gather: its text is then read from the store.
-        if is_watched && state.bytes + bytes <= limits::FEED_HELD_BYTES_MAX {
+        if is_watched
+            && state.bytes.saturating_add(bytes) <= limits::FEED_HELD_BYTES_MAX
+            && let Some(Telling { task, text, body }) = tell()
+        {
+            row.task = Some(task);
             state.bytes += bytes;
-            state.parts.insert(seq, part);
+            state.parts.insert(row.seq, Part { text, body });
         }
-        state.ledger.resolve(seq, Some(row));
+        state.ledger.resolve(row.seq, Some(row));
         if state.bytes >= limits::FEED_PENDING_BYTES_MAX {
             self.hurry.notify_one();
         }

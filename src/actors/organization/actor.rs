@@ -224,7 +224,8 @@ async fn open_run(
     let execution = opened.execution;
     deps.directory.sessions.insert(opened.session.id, SessionEntry { org, execution: execution.id });
     let body = feed.has_viewers().then(|| update::opened(&execution));
-    ticket.durable(Told::update(execution.id, execution.task_id.clone(), (0, 0), body));
+    let task = execution.task_id.clone();
+    ticket.durable(Told { execution: execution.id, task, at: (0, 0), body });
     Ok(Opened {
         session: opened.session.id,
         task: execution.task_id,

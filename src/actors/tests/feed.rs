@@ -229,6 +229,24 @@ async fn without_viewers_the_boundary_moves_alone_and_what_was_missed_is_in_the_
     assert_eq!(dashboard.output[run.task.as_str()], rig.text(&run).await);
 }
 
+/// What is told is only made for viewers: whoever comes between, with the boundary still below, gets it from the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_of_a_time_without_viewers_is_told_whole_to_one_who_comes_before_it_is_sealed() {
+    let rig = Rig::new().await;
+    let run = rig.open().await;
+    rig.viewer.is_away.store(true, Ordering::Release);
+    let undecided = rig.engine.deps.feed(rig.org).reserve().await.unwrap();
+    rig.send(&run, rig.line(1, "nobody is watching")).await.unwrap();
+    rig.viewer.is_away.store(false, Ordering::Release);
+    let came_at = rig.engine.head(rig.org).await.unwrap().sealed;
+    rig.send(&run, rig.line(2, "somebody is")).await.unwrap();
+    undecided.void();
+    let windows = rig.windows().await;
+    let mut dashboard = Dashboard { at: came_at, ..Dashboard::default() };
+    windows.iter().filter(|window| window.from >= came_at).for_each(|window| dashboard.take(window));
+    assert_eq!(dashboard.output[run.task.as_str()], rig.text(&run).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_was_taken_back_is_told_as_cancelled_also_later() {
     let rig = Rig::new().await;
