@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::actor::{Run, passed};
 use super::append::LOST_APPEND;
 use super::message::TornDown;
+use super::state::millis;
 use super::update;
 use crate::actors::deps::Deps;
 use crate::actors::error::EngineError;
@@ -276,7 +277,3 @@ async fn final_update(deps: &Deps, execution: &Execution, closed: &ClosedRun) ->
 
 /// The group of runs that have none.
 const NO_GROUP: &str = "external-ci";
-
-fn millis(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}

@@ -123,7 +123,9 @@ async fn an_announced_status_is_shown_and_stored_until_the_run_is_final() {
     rig.send(&run, announce(1)).await.unwrap();
     assert_eq!(rig.execution(&run).await.status, Status::Analyzing);
     rig.until(|| async { rig.updates(&run).await.len() == 2 }).await;
-    assert_eq!(rig.updates(&run).await[1]["organizationId"], rig.org.to_string());
+    let told =
+        json!({ "taskId": run.task.as_str(), "organizationId": rig.org.to_string(), "status": "ANALYZING" });
+    assert_eq!(rig.updates(&run).await[1], told, "from memory: the store would give the whole document");
     rig.send(&run, announce(2)).await.unwrap();
     rig.tear_down(&run, true).await.unwrap();
     assert_eq!(rig.updates(&run).await.len(), 3);
