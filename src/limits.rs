@@ -422,8 +422,12 @@ pub const BACKLOG: u32 = 1_024;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the body of a JSON request may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a refused request's body is read on, so that its client gets to see the answer.
-pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the next piece of a refused request's body is waited for, so that its client gets to see the answer.
+pub const DISCARD_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long it is read on in all: a slow line gets as long for it as for one that is taken.
+pub const DISCARD_TIMEOUT: Duration = BODY_TIMEOUT;
+/// How long a request that is refused may take to name its session.
+pub const GLANCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a refused request's body that are read on.
 pub const DISCARD_BYTES_MAX: usize = 8 << 20;
 /// How long a connection is kept without a request. Longer than the usual 60 s of a proxy, which is then the one

@@ -17,10 +17,10 @@ use super::extract::Client;
 use crate::access::{Accept, Caller, Presented, client_address, rate_headers, rate_limit_exceeded, the_one};
 use crate::actors::bucket::{Quota, Verdict};
 use crate::domain::role::Role;
-use crate::http::body::{discard, too_large};
+use crate::http::body::{Discarding, discard, too_large};
 use crate::http::endpoint::BodyRule;
 use crate::http::{Callers, Endpoint, Failure, Kind, Peer, Tier};
-use crate::limits::{BODY_TIMEOUT, DISCARD_BYTES_MAX, DISCARD_TIMEOUT};
+use crate::limits::BODY_TIMEOUT;
 use crate::telemetry;
 
 /// Where a monitor presents its secret.
@@ -55,7 +55,7 @@ impl Guard {
                 let response = failure.into_response();
                 if !request.headers().contains_key(header::EXPECT) {
                     // What the client does wrong here is nothing new: it has its answer.
-                    let _incomplete = discard(request.into_body(), DISCARD_BYTES_MAX, DISCARD_TIMEOUT).await;
+                    let _incomplete = discard(request.into_body(), &Discarding::DEFAULT).await;
                 }
                 response
             }
@@ -94,7 +94,8 @@ impl Guard {
         request.extensions_mut().insert(Arc::clone(&self.endpoint));
         if self.endpoint.body == BodyRule::Unused {
             let body = std::mem::take(request.body_mut());
-            discard(body, self.endpoint.body_bytes_max, BODY_TIMEOUT).await?;
+            let bytes_max = self.endpoint.body_bytes_max;
+            discard(body, &Discarding { bytes_max, pause_max: BODY_TIMEOUT, time: BODY_TIMEOUT }).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{Failure, Kind};
+use crate::limits;
 
 /// A body: bytes at hand or a stream.
 pub type Body = axum::body::Body;
@@ -85,15 +86,37 @@ pub async fn gather(body: Body, bytes_max: usize, time: Duration) -> Result<Byte
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| broken(error, bytes_max))
 }
 
+/// How far a body that nobody wants is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Discarding {
+    /// Bytes of it.
+    pub bytes_max: usize,
+    /// How long the next piece of it may take.
+    pub pause_max: Duration,
+    /// How long all of it may take.
+    pub time: Duration,
+}
+
+impl Discarding {
+    /// As the limits say.
+    pub const DEFAULT: Self = Self {
+        bytes_max: limits::DISCARD_BYTES_MAX,
+        pause_max: limits::DISCARD_PAUSE_MAX,
+        time: limits::DISCARD_TIMEOUT,
+    };
+}
+
 /// Reads a body that nobody wants, without keeping it: a client that is still sending when it is answered and
-/// disconnected would see a broken connection instead of the answer.
+/// disconnected would see a broken connection instead of the answer. It is read as long as it keeps coming, so that this
+/// holds on a slow line and a busy machine too.
 ///
 /// # Errors
 /// As [`gather`].
-pub async fn discard(body: Body, bytes_max: usize, time: Duration) -> Result<(), Failure> {
+pub async fn discard(body: Body, how_far: &Discarding) -> Result<(), Failure> {
+    let Discarding { bytes_max, pause_max, time } = *how_far;
     let mut body = Limited::new(body, bytes_max);
     let read_all = async {
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = tokio::time::timeout(pause_max, body.frame()).await.map_err(|_| too_slow())? {
             frame.map_err(|error| broken(error, bytes_max))?;
         }
         Ok(())
@@ -128,8 +151,9 @@ mod tests {
     async fn bodies_are_taken_up_to_their_bound() {
         assert_eq!(gather(full("abcd"), 4, TIME).await.unwrap(), "abcd");
         assert_eq!(gather(full("abcde"), 4, TIME).await.unwrap_err().kind, Kind::PayloadTooLarge);
-        assert!(discard(full("abcd"), 4, TIME).await.is_ok());
-        assert_eq!(discard(full("abcde"), 4, TIME).await.unwrap_err().error, "Payload too large");
+        let four = Discarding { bytes_max: 4, ..Discarding::DEFAULT };
+        assert!(discard(full("abcd"), &four).await.is_ok());
+        assert_eq!(discard(full("abcde"), &four).await.unwrap_err().error, "Payload too large");
     }
 
     #[tokio::test]
@@ -137,7 +161,28 @@ mod tests {
         let silent = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let soon = Duration::from_millis(5);
         assert_eq!(gather(silent(), 4, soon).await.unwrap_err().kind, Kind::Timeout);
-        assert_eq!(discard(silent(), 4, soon).await.unwrap_err().kind, Kind::Timeout);
+        let impatient = Discarding { pause_max: soon, ..Discarding::DEFAULT };
+        assert_eq!(discard(silent(), &impatient).await.unwrap_err().kind, Kind::Timeout);
+    }
+
+    /// A body of `pieces` bytes, one at a time.
+    fn dripping(pieces: usize, pause: Duration) -> Body {
+        let piece = move |left: usize| async move {
+            tokio::time::sleep(pause).await;
+            (left > 0).then(|| (Ok::<_, std::io::Error>(Bytes::from("x")), left - 1))
+        };
+        Body::from_stream(Box::pin(futures_util::stream::unfold(pieces, piece)))
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_read_on_while_it_keeps_coming() {
+        let pause = Duration::from_millis(20);
+        let patient = Discarding { bytes_max: 100, pause_max: Duration::from_secs(1), time: 50 * pause };
+        assert!(discard(dripping(10, pause), &patient).await.is_ok(), "each piece comes in time");
+        let begun = std::time::Instant::now();
+        let endless = discard(dripping(1_000, pause), &Discarding { bytes_max: 10_000, ..patient }).await;
+        assert_eq!(endless.unwrap_err().kind, Kind::Timeout);
+        assert!(begun.elapsed() >= patient.time, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

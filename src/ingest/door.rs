@@ -32,7 +32,7 @@ use crate::domain::id::SessionId;
 use crate::domain::role::Role;
 use crate::domain::setup::SetupRequest;
 use crate::domain::teardown::TeardownRequest;
-use crate::http::body::discard;
+use crate::http::body::{Discarding, discard};
 use crate::http::envelope::{self, Data};
 use crate::http::{Body, Failure, Kind, Outgoing};
 use crate::limits;
@@ -111,10 +111,11 @@ impl IngestDoor {
             failure.response()
         });
         // A client that still sends while it is answered and cut off would see a broken connection and no answer. One
-        // that waits to be asked for its body is simply not asked.
-        if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
-            let rest = Body::new(body);
-            drop(Box::pin(discard(rest, limits::DISCARD_BYTES_MAX, limits::DISCARD_TIMEOUT)).await);
+        // that waits to be asked for its body is simply not asked, and one that took too long has had its time.
+        let awaited =
+            !parts.headers.contains_key(header::EXPECT) && response.status() != StatusCode::REQUEST_TIMEOUT;
+        if awaited && !body.is_end_stream() {
+            drop(Box::pin(discard(Body::new(body), &Discarding::DEFAULT)).await);
         }
         reply::give_room(&mut response, &mut parts.headers);
         if let Some(verdict) = verdict {

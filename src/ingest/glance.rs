@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use memchr::memmem;
 
 use crate::domain::id::SessionId;
-use crate::limits::{DISCARD_TIMEOUT, GLANCE_BYTES_MAX};
+use crate::limits::{GLANCE_BYTES_MAX, GLANCE_TIMEOUT};
 
 /// The session that a body names near its front. In a text the quotes of the name would be escaped, so what is found
 /// is a name.
@@ -47,7 +47,7 @@ where
         }
         None
     };
-    tokio::time::timeout(DISCARD_TIMEOUT, read).await.ok()?
+    tokio::time::timeout(GLANCE_TIMEOUT, read).await.ok()?
 }
 
 #[cfg(test)]

@@ -109,6 +109,32 @@ async fn a_run_goes_through_the_whole_server_below_a_path() {
     whole.server.shut_down().await.unwrap();
 }
 
+/// A body that is on its way for seconds, as over a slow line, is read to its end before the refusal is sent: whoever
+/// sends first and reads then would else find a broken connection.
+#[tokio::test]
+async fn a_refused_client_on_a_slow_line_sees_why_and_keeps_its_connection() {
+    let whole = Whole::start("").await;
+    let slowly = async |path: &str| {
+        let mut wire = whole.connect().await;
+        let piece = vec![b'x'; 40_000];
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer nonsense\r\n\
+             content-length: {}\r\n\r\n",
+            7 * piece.len()
+        );
+        wire.send(head.as_bytes()).await;
+        for _ in 0..7 {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            wire.send(&piece).await;
+        }
+        wire.answer().await.refused(401, "Invalid token");
+        wire.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(wire.answer().await.status, 200, "{path}");
+    };
+    tokio::join!(slowly("/api/ingest/event"), slowly("/api/projects"));
+    whole.server.shut_down().await.unwrap();
+}
+
 /// Heads that a proxy in front and this server might read differently, or that are no heads at all.
 #[tokio::test]
 async fn nothing_is_smuggled_through_the_whole_server() {

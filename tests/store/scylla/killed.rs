@@ -47,8 +47,9 @@ impl Pushed {
         let patience = Instant::now() + AWAY + PATIENCE;
         loop {
             let begun = Instant::now();
-            let answer = account.client.call(Method::POST, path, Some(body)).await.unwrap();
+            let answer = account.client.call(Method::POST, path, Some(body)).await;
             let took = begun.elapsed();
+            let answer = answer.unwrap_or_else(|error| panic!("{path} after {took:?}: {error}"));
             assert!(took < ANSWERED_WITHIN, "{path} took {took:?}");
             if answer.status == wanted {
                 return answer.body;
