@@ -52,6 +52,7 @@ pub mod jobs;
 pub mod limits;
 pub mod live;
 pub mod outbound;
+mod rank;
 pub mod server;
 pub mod store;
 pub mod telemetry;

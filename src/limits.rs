@@ -355,6 +355,10 @@ pub const MAIL_PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 /// Bytes of new rows of one table that the embedded store keeps in memory before it writes them out.
 pub const STORE_MEMTABLE_BYTES: u64 = 8 << 20;
+/// Bytes of a value from which on the embedded store keeps it apart from its key, where no compaction writes it again.
+pub const STORE_LONG_VALUE_BYTES: u32 = 4 << 10;
+/// How long the folding of runs waits for the embedded store to write out what it was given before.
+pub const STORE_CATCH_UP_MAX: Duration = Duration::from_secs(60);
 /// Bytes of the log that keeps such rows from being lost. When it is full the tables with the oldest of them are written
 /// out: so this bounds what all of them have in memory.
 pub const STORE_LOG_BYTES: u64 = 64 << 20;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::http::Failure;
 use crate::limits;
+use crate::rank;
 
 /// Seconds after which to come back when the queue is full.
 const RETRY_AFTER_S: u64 = 2;
@@ -199,7 +200,7 @@ impl Threads {
             .max_blocking_threads(parallel)
             .thread_keep_alive(THREAD_KEPT)
             .thread_name("password")
-            .on_thread_start(give_way)
+            .on_thread_start(rank::give_way)
             .build()?;
         Ok(Self {
             runtime: Some(runtime),
@@ -282,31 +283,6 @@ impl Drop for Pulse {
     }
 }
 
-/// Lets every other thread go first while cores are short. Where that is not allowed, hashes are made all the same.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rank::to_the_end() {
-        tracing::debug!(?error, "passwords are hashed with the rank of everything else");
-    }
-}
-
-/// Only on Linux does a thread have a rank of its own.
-#[cfg(target_os = "linux")]
-mod rank {
-    use thread_priority::{
-        Error, NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-        set_thread_priority_and_policy, thread_native_id,
-    };
-
-    /// What yields to everything of any other rank.
-    pub(super) const LAST: ThreadSchedulePolicy =
-        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-
-    pub(super) fn to_the_end() -> Result<(), Error> {
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, LAST)
-    }
-}
-
 fn hash_now(argon: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
     let hash: PasswordHash = argon.hash_password(password).map_err(failed)?;
     Ok(hash.to_string())
@@ -362,8 +338,7 @@ mod tests {
     #[tokio::test]
     async fn a_hashing_thread_lets_the_others_go_first() {
         let passwords = patient();
-        let policy =
-            || thread_priority::thread_schedule_policy().map_err(|error| failed(format!("{error:?}")));
+        let policy = || rank::current().map_err(|error| failed(format!("{error:?}")));
         let usual = policy().unwrap();
         assert_ne!(usual, rank::LAST);
         assert_eq!(passwords.turn().await.unwrap().take(policy).await, Ok(rank::LAST));

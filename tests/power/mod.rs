@@ -2,6 +2,7 @@
 
 mod cuts;
 mod damage;
+mod folding;
 mod full;
 mod golden;
 mod world;

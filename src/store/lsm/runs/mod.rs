@@ -30,7 +30,8 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use self::core::Core;
 pub(super) use self::transfer::{RunRows, is_of_runs};
@@ -48,6 +49,7 @@ use crate::domain::result::TestResult;
 use crate::domain::segment::{Position, Segment};
 use crate::fs::Fs;
 use crate::limits;
+use crate::rank;
 use crate::store::contract::{
     ClosedRun, ExecutionFilter, ExecutionPage, Executions, FeedLog, FeedRow, OpenRun, OpenedRun, RunState,
     StoreError, StoreResult, Submitted, TextPage,
@@ -204,7 +206,7 @@ impl RunStore {
 /// Waits until a record that is on its way has arrived. Blocks.
 fn wait(mut pending: watch::Receiver<()>) {
     // An error is what is waited for: the sender goes when the record has arrived.
-    let _arrived = tokio::runtime::Handle::current().block_on(pending.changed());
+    let _arrived = Handle::current().block_on(pending.changed());
 }
 
 #[async_trait]
@@ -231,7 +233,21 @@ impl Executions for RunStore {
     }
 
     async fn settle(&self, org: OrgId, execution: ExecutionId) -> StoreResult<()> {
-        self.blocking(move |core| core.settle(org, execution)).await
+        let core = Arc::clone(&self.core);
+        let runtime = Handle::current();
+        let (done, outcome) = oneshot::channel();
+        // On a thread of its own for its rank: who sends goes first, and a thread that has given way cannot come back.
+        let folding = move || {
+            let _inside = runtime.enter();
+            rank::give_way();
+            // Whoever asked may have gone.
+            let _unheard = done.send(core.settle(org, execution));
+        };
+        std::thread::Builder::new()
+            .name("folding".into())
+            .spawn(folding)
+            .map_err(|error| StoreError::Unavailable(format!("no thread to fold a run: {error}")))?;
+        outcome.await.map_err(|_| StoreError::Unavailable("the folding ended early".into()))?
     }
 
     async fn unsettled_runs(&self) -> StoreResult<Vec<OpenRun>> {

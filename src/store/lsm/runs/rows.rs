@@ -5,6 +5,9 @@
 use super::super::db::{Db, store_error};
 use crate::store::contract::StoreResult;
 
+/// Where what is long or short-lived lies.
+const CONTENTS: &str = "run_contents";
+
 /// What is kept about runs, by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -73,7 +76,7 @@ impl Table {
     /// is long or short-lived is kept from those.
     const fn keyspace(self) -> &'static str {
         match self {
-            Self::Texts | Self::Results | Self::Feed => "run_contents",
+            Self::Texts | Self::Results | Self::Feed => CONTENTS,
             Self::SegmentFacts | Self::Segments => "run_segments",
             _ => "runs",
         }
@@ -168,6 +171,15 @@ pub trait Rows: Send + Sync + 'static {
     /// Those of the disk.
     fn commit(&self, batch: Batch) -> StoreResult<()>;
 
+    /// Waits until contents of runs may be committed without holding up other commits. For whoever has time; a store that
+    /// is never held up needs no waiting.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn catch_up(&self) -> StoreResult<()> {
+        Ok(())
+    }
+
     /// Makes everything that was committed before durable.
     ///
     /// # Errors
@@ -210,6 +222,10 @@ impl Rows for Db {
             }
         }
         transaction.commit().map_err(|error| self.fatal("commit", error))
+    }
+
+    fn catch_up(&self) -> StoreResult<()> {
+        Self::catch_up(self, CONTENTS)
     }
 
     fn persist(&self) -> StoreResult<()> {

@@ -141,6 +141,7 @@ impl Writer<'_> {
 
     fn commit(&mut self) -> StoreResult<()> {
         self.batch_bytes = 0;
+        self.core.rows.catch_up()?;
         self.core.rows.commit(std::mem::take(&mut self.batch))
     }
 
