@@ -211,7 +211,8 @@ mod tests {
         // They are written out in the background.
         let begun = Instant::now();
         while db.inner().write_buffer_size() > 2 * STORE_MEMTABLE_BYTES {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{} bytes", db.inner().write_buffer_size());
+            // By threads that let other tests go first.
+            assert!(begun.elapsed() < Duration::from_secs(120), "{} bytes", db.inner().write_buffer_size());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -243,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(folder.path(), 1 << 20, Arc::new(FailureLatch::new())).unwrap();
         let sample = db.keyspace("sample").unwrap();
-        for number in 0..10 * STORE_MEMTABLE_BYTES / ROW_BYTES as u64 {
+        for number in 0..6 * STORE_MEMTABLE_BYTES / ROW_BYTES as u64 {
             db.catch_up("sample").unwrap();
             let sealed = sample.inner().sealed_memtable_count();
             assert!(sealed <= SEALED_MAX, "{sealed} full memtables before row {number}");
