@@ -67,8 +67,8 @@ fn rank() -> Option<u32> {
 async fn a_run_is_folded_behind_everything_else_and_as_fast_as_the_store_writes() {
     let world = World::new(None);
     let asked = Arc::<Mutex<Vec<Asked>>>::default();
-    let rows = Watched { world: world.clone(), asked: Arc::clone(&asked) };
-    let store = RunStore::open(settings(), Arc::new(world), Arc::new(rows)).unwrap();
+    let rows = Arc::new(Watched { world: world.clone(), asked: Arc::clone(&asked) });
+    let store = RunStore::open(settings(), Arc::new(world), rows.clone()).unwrap();
     let mut reporter = Reporter::new(opened(OrgId::from_bytes([7; 12]), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     // More than is committed at once.
@@ -91,4 +91,6 @@ async fn a_run_is_folded_behind_everything_else_and_as_fast_as_the_store_writes(
         assert_eq!(pair, [Asked::CatchUp, texts.clone()], "{asked:?}");
     }
     store.shut_down().await.unwrap();
+    drop(store);
+    assert_eq!(Arc::strong_count(&rows), 1, "the thread has let go of the store");
 }

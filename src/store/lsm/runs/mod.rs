@@ -240,8 +240,11 @@ impl Executions for RunStore {
         let folding = move || {
             let _inside = runtime.enter();
             rank::give_way();
+            let outcome = core.settle(org, execution);
+            // Before anybody hears of it: the store may be opened again right after.
+            drop(core);
             // Whoever asked may have gone.
-            let _unheard = done.send(core.settle(org, execution));
+            let _unheard = done.send(outcome);
         };
         std::thread::Builder::new()
             .name("folding".into())
