@@ -112,9 +112,10 @@ impl IngestDoor {
         });
         // A client that still sends while it is answered and cut off would see a broken connection and no answer. One
         // that waits to be asked for its body is simply not asked, and one that took too long has had its time.
-        let awaited =
-            !parts.headers.contains_key(header::EXPECT) && response.status() != StatusCode::REQUEST_TIMEOUT;
-        if awaited && !body.is_end_stream() {
+        if !body.is_end_stream()
+            && response.status() != StatusCode::REQUEST_TIMEOUT
+            && !parts.headers.contains_key(header::EXPECT)
+        {
             drop(Box::pin(discard(Body::new(body), &Discarding::DEFAULT)).await);
         }
         reply::give_room(&mut response, &mut parts.headers);

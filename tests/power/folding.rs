@@ -1,6 +1,9 @@
 //! Which thread folds a run, and that it waits for a store that is behind before it gives it more.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use runstream::domain::id::OrgId;
 use runstream::store::contract::{Executions, StoreResult};
@@ -10,6 +13,9 @@ use runstream::store::lsm::runs::rows::{Batch, Row, Rows, Table, Visit};
 use super::settings;
 use super::world::World;
 use crate::support::runs::{Reporter, START_MS, opened, words};
+
+/// Longer than anything here should take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a thread asked of the rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +73,8 @@ fn rank() -> Option<u32> {
 async fn a_run_is_folded_behind_everything_else_and_as_fast_as_the_store_writes() {
     let world = World::new(None);
     let asked = Arc::<Mutex<Vec<Asked>>>::default();
-    let rows = Arc::new(Watched { world: world.clone(), asked: Arc::clone(&asked) });
-    let store = RunStore::open(settings(), Arc::new(world), rows.clone()).unwrap();
+    let rows = Watched { world: world.clone(), asked: Arc::clone(&asked) };
+    let store = RunStore::open(settings(), Arc::new(world), Arc::new(rows)).unwrap();
     let mut reporter = Reporter::new(opened(OrgId::from_bytes([7; 12]), START_MS));
     store.open_run(reporter.opened.clone()).await.unwrap();
     // More than is committed at once.
@@ -91,6 +97,46 @@ async fn a_run_is_folded_behind_everything_else_and_as_fast_as_the_store_writes(
         assert_eq!(pair, [Asked::CatchUp, texts.clone()], "{asked:?}");
     }
     store.shut_down().await.unwrap();
+}
+
+/// Holds up whoever wakes it until it is let go.
+struct Held {
+    woken: Sender<()>,
+    let_go: Mutex<Receiver<()>>,
+}
+
+impl Wake for Held {
+    fn wake(self: Arc<Self>) {
+        self.woken.send(()).unwrap();
+        self.let_go.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_that_a_run_is_folded_may_open_the_store_again() {
+    let world = World::new(None);
+    let asked = Arc::<Mutex<Vec<Asked>>>::default();
+    let rows = Arc::new(Watched { world: world.clone(), asked: Arc::clone(&asked) });
+    let store = RunStore::open(settings(), Arc::new(world), rows.clone()).unwrap();
+    let mut reporter = Reporter::new(opened(OrgId::from_bytes([7; 12]), START_MS));
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    store.append(&reporter.log("a line\n")).await.unwrap();
+    store.close_run(reporter.closed(1)).await.unwrap();
+
+    let (woken, has_woken) = channel();
+    let (let_go, held) = channel();
+    let waker = Waker::from(Arc::new(Held { woken, let_go: Mutex::new(held) }));
+    let mut context = Context::from_waker(&waker);
+    let mut settling = store.settle(reporter.org(), reporter.id());
+    // The thread that folds gets no further than the rows until this waits for it.
+    let rows_are_kept = asked.lock().unwrap();
+    assert!(settling.as_mut().poll(&mut context).is_pending());
+    drop(rows_are_kept);
+    // It says that it is done, and is held up in doing so.
+    has_woken.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(settling.as_mut().poll(&mut context), Poll::Ready(Ok(())));
+    drop(settling);
     drop(store);
-    assert_eq!(Arc::strong_count(&rows), 1, "the thread has let go of the store");
+    assert_eq!(Arc::strong_count(&rows), 1, "the thread still holds the store");
+    let_go.send(()).unwrap();
 }

@@ -236,6 +236,17 @@ mod tests {
         assert_eq!(sample.inner().blob_file_count(), 1);
         assert_eq!(sample.get("long").unwrap().unwrap(), long);
         assert_eq!(sample.get("short").unwrap().unwrap(), b"1");
+        // What is removed gives its room back, once nobody reads an older state and others have been written since.
+        sample.remove("long").unwrap();
+        for round in 0_u32.. {
+            sample.insert("short", round.to_be_bytes()).unwrap();
+            sample.inner().rotate_memtable_and_wait().unwrap();
+            sample.inner().major_compact().unwrap();
+            if sample.inner().blob_file_count() == 0 {
+                break;
+            }
+            assert!(round < 10, "the long value's file is still there");
+        }
     }
 
     #[tokio::test]
