@@ -3,8 +3,16 @@
 //! threads of their own.
 
 use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::{Advice, FallocateFlags, OFlags};
+
+/// What writes past the system's cache are made of: their place, their length and where they lie in memory are
+/// multiples of it. No disk in use has longer blocks.
+pub const BLOCK_BYTES: usize = 4096;
 
 /// A directory entry: its file name and its length in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +47,12 @@ pub trait Fs: Send + Sync + 'static {
 pub trait File: Send + Sync {
     /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all of `bytes` at `offset`. Durable only after [`File::sync_data`].
+    /// Says that these bytes are going to be read, so that they may be fetched already. Never waits, and may do nothing.
+    fn expect_read(&self, _offset: u64, _bytes: u64) {}
+    /// Writes all of `bytes` at `offset`. Durable only after [`File::sync_data`]. Whole blocks ([`BLOCK_BYTES`]) of a
+    /// file that [`Fs::create`] made go straight to the disk where the file system can do that: they cost neither a copy
+    /// nor pages of the system's cache, and are read from the disk again. So whoever writes blocks keeps to blocks: other
+    /// writes among them would go through the cache, and each would have to be brought to the disk before the next block.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the contents and the length durable.
     fn sync_data(&self) -> io::Result<()>;
@@ -79,12 +92,15 @@ impl Fs for OsFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(OsFile { file }))
+        let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
+        // Not every file system has it.
+        let blocks = std::fs::OpenOptions::new().write(true).custom_flags(direct).open(path).ok();
+        Ok(Arc::new(OsFile { file, blocks }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(OsFile { file }))
+        Ok(Arc::new(OsFile { file, blocks: None }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -107,15 +123,35 @@ impl Fs for OsFs {
 
 struct OsFile {
     file: std::fs::File,
+    /// The same file without the system's cache between.
+    blocks: Option<std::fs::File>,
+}
+
+fn are_blocks(bytes: &[u8], offset: u64) -> bool {
+    bytes.as_ptr().align_offset(BLOCK_BYTES) == 0
+        && bytes.len().is_multiple_of(BLOCK_BYTES)
+        && offset.is_multiple_of(BLOCK_BYTES as u64)
 }
 
 impl File for OsFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
+        self.file.read_at(buffer, offset)
+    }
+
+    fn expect_read(&self, offset: u64, bytes: u64) {
+        // Where it cannot be said nothing is lost but time.
+        let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(bytes), Advice::WillNeed);
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+        if let Some(blocks) = self.blocks.as_ref().filter(|_| are_blocks(bytes, offset)) {
+            match blocks.write_all_at(bytes, offset) {
+                // A file system that has longer blocks, or opens files so and then cannot.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                outcome => return outcome,
+            }
+        }
+        self.file.write_all_at(bytes, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -123,7 +159,7 @@ impl File for OsFile {
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
             // Not every file system can reserve: a sparse extension is then the best there is.
             Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(bytes.max(self.len()?)),
@@ -137,5 +173,70 @@ impl File for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `bytes` of sevens whose first lies `skew` bytes behind a block's start in memory.
+    fn sevens(memory: &mut Vec<u8>, skew: usize, bytes: usize) -> &[u8] {
+        *memory = vec![7; bytes + 2 * BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES) + skew;
+        &memory[start..start + bytes]
+    }
+
+    /// A folder beside this very test: one for temporary files may lie in memory.
+    fn on_disk() -> tempfile::TempDir {
+        let test = std::env::current_exe().unwrap();
+        tempfile::tempdir_in(test.parent().unwrap()).unwrap()
+    }
+
+    /// How many of the file's first `bytes` lie in the system's cache.
+    fn cached(path: &Path, bytes: usize) -> usize {
+        let file = std::fs::File::open(path).unwrap();
+        let mut buffer = vec![0; bytes];
+        let mut parts = [io::IoSliceMut::new(&mut buffer)];
+        rustix::io::preadv2(&file, &mut parts, 0, rustix::io::ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
+
+    #[test]
+    fn whole_blocks_leave_nothing_in_the_systems_cache_and_everything_reads_back() {
+        let dir = on_disk();
+        let mut memory = Vec::new();
+        for (n, (skew, bytes, in_cache)) in
+            [(0, 2 * BLOCK_BYTES, 0), (8, 2 * BLOCK_BYTES, 2 * BLOCK_BYTES), (0, 5000, 5000)]
+                .into_iter()
+                .enumerate()
+        {
+            let path = dir.path().join(n.to_string());
+            let file = OsFs.create(&path).unwrap();
+            file.allocate(1 << 20).unwrap();
+            file.write_all_at(sevens(&mut memory, skew, bytes), 0).unwrap();
+            file.sync_data().unwrap();
+            assert_eq!(cached(&path, bytes), in_cache, "{bytes} bytes, {skew} behind a block's start");
+            let mut read = vec![0; bytes];
+            assert_eq!(file.read_at(&mut read, 0).unwrap(), bytes);
+            assert!(read.iter().all(|byte| *byte == 7));
+        }
+    }
+
+    #[test]
+    fn blocks_and_other_writes_see_each_other() {
+        let dir = on_disk();
+        let file = OsFs.create(&dir.path().join("file")).unwrap();
+        file.allocate(4 * BLOCK_BYTES as u64).unwrap();
+        let mut memory = Vec::new();
+        file.write_all_at(&[1; 100], 50).unwrap();
+        file.write_all_at(sevens(&mut memory, 0, BLOCK_BYTES), BLOCK_BYTES as u64).unwrap();
+        let mut read = vec![0; 2 * BLOCK_BYTES];
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), read.len());
+        assert_eq!((read[49], read[50], read[149], read[150]), (0, 1, 1, 0));
+        assert!(read[BLOCK_BYTES..].iter().all(|byte| *byte == 7));
+        file.write_all_at(&[2; 10], BLOCK_BYTES as u64).unwrap();
+        file.write_all_at(sevens(&mut memory, 0, BLOCK_BYTES), BLOCK_BYTES as u64).unwrap();
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), read.len());
+        assert!(read[BLOCK_BYTES..].iter().all(|byte| *byte == 7), "the blocks came last");
     }
 }

@@ -1,5 +1,6 @@
 //! Power cuts, damage and full disks, played on a machine that forgets.
 
+mod blocks;
 mod cuts;
 mod damage;
 mod folding;

@@ -63,6 +63,12 @@ impl JournalFile {
         Ok(Self::new(head, file, HEAD_BYTES as u64, false))
     }
 
+    /// Says that a record is going to be read.
+    pub(crate) fn expect_read(&self, place: Place) {
+        let bytes = super::frame::frame_bytes(place.bytes as usize);
+        self.file.expect_read(u64::from(place.position), bytes as u64);
+    }
+
     /// Reads a record and checks that it is the one that was put there.
     pub(crate) fn read(&self, place: Place, expected: impl Fn(&Key) -> bool) -> StoreResult<Vec<u8>> {
         let damaged = |what: &str| {

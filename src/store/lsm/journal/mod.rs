@@ -4,9 +4,10 @@
 //! there, writes it with one call and one sync, and wakes everyone at once. [`frame`] is what is on the disk, [`scan`] and [`recovery`]
 //! read it back at start, [`file`] reads single records. The journal knows runs only as names on its records.
 //!
-//! Copies of a batch's text on the way: one, from the batch into the group's buffer (the write itself is the kernel's).
+//! Copies of a batch's text on the way: one, from the batch into the group's buffer (the disk takes it from there).
 //! A file goes as a whole once nothing in it is needed any more, oldest first.
 
+mod blocks;
 mod file;
 mod frame;
 mod gather;
@@ -115,6 +116,15 @@ impl Journal {
     /// Reads a record back; `None` if its file is gone. Blocks.
     pub(crate) fn read(&self, place: Place, expected: impl Fn(&Key) -> bool) -> StoreResult<Option<Vec<u8>>> {
         self.shared.files.read(place, expected)
+    }
+
+    /// Says that these records are going to be read. Never waits.
+    pub(crate) fn expect_read(&self, places: &[Place]) {
+        for place in places {
+            if let Some(file) = self.shared.files.get(place.file) {
+                file.expect_read(*place);
+            }
+        }
     }
 
     /// Keeps the file of a record until it is released.

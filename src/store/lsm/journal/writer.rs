@@ -2,6 +2,9 @@
 //! it durable with one sync, and then wakes everyone whose record was in it. Those who wait as tasks are woken by one
 //! task: waking each from here would interrupt the runtime's thread, and this one, once for each.
 //!
+//! What is written are whole blocks, past the system's cache: the last one of a group is filled up with zeros, and
+//! written again, from its beginning, with the next group. Through the cache it would be the same on the disk.
+//!
 //! A write or sync that fails is the end: what the disk holds is then unknown, so nothing is acknowledged any more and
 //! the process ends. A full disk is not: space for a file is reserved before anything is put into it, and while there
 //! is none, or the disk's free space is below the reserve, records are refused with nothing changed.
@@ -13,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::blocks::Blocks;
 use super::file::{CreateError, Files, JournalFile, Place};
 use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, push_frame, saturated};
 use super::gather::Gather;
 use super::queue::{Done, Queue, Record, Waiter, Work};
 use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
-use crate::fs::Fs;
+use crate::fs::{BLOCK_BYTES, Fs};
 use crate::store::contract::{StoreError, StoreResult};
 use crate::store::lsm::failure::FailureLatch;
 use crate::telemetry::name::{
@@ -31,8 +35,6 @@ const SEAL_BYTES: usize = frame_bytes(0);
 const SPACE_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes after which the disk's free space is looked at again.
 const SPACE_LOOK_BYTES: u64 = 8 << 20;
-/// A buffer that one long record has stretched beyond this is given back.
-const BUFFER_KEPT_BYTES: usize = 4 << 20;
 
 /// What the writer did so far.
 #[derive(Debug, Default)]
@@ -76,7 +78,8 @@ pub(crate) struct Writer {
     active: Option<Active>,
     spare: Option<Arc<JournalFile>>,
     next_number: u32,
-    buffer: Vec<u8>,
+    /// What is laid out, from the beginning of the active file's last block on.
+    buffer: Blocks,
     /// Whose records are in the buffer.
     threads: Vec<(Done, Place)>,
     tasks: Vec<(Done, Place)>,
@@ -108,8 +111,30 @@ struct Active {
     capacity: u64,
     /// Where the next frame goes.
     position: u32,
+    /// Up to where it is written.
+    written: u32,
     /// Up to where it is durable.
     synced: u32,
+}
+
+impl Active {
+    /// Lays a frame out behind those in `buffer`, which begins with this file's last block.
+    fn push_frame(&mut self, buffer: &mut Blocks, key: Key, parts: &[impl AsRef<[u8]>]) {
+        let bytes = frame_bytes(parts.iter().map(|part| part.as_ref().len()).sum());
+        let memory = buffer.room(bytes);
+        let start = self.position.saturating_sub(saturated(memory.len()));
+        push_frame(memory, start, self.file.head.salt, self.synced, key, parts);
+        self.position = self.position.saturating_add(saturated(bytes));
+    }
+
+    /// Writes what is in `buffer`.
+    fn write(&mut self, buffer: &mut Blocks) -> Result<(), Broken> {
+        let start = u64::from(self.position) - buffer.len() as u64;
+        let written = buffer.write(|blocks| self.file.file.write_all_at(blocks, start));
+        written.map_err(|error| Broken::new("write", &error))?;
+        self.written = self.position;
+        Ok(())
+    }
 }
 
 struct Look {
@@ -127,7 +152,7 @@ impl Writer {
             active: None,
             spare: None,
             next_number,
-            buffer: Vec::new(),
+            buffer: Blocks::default(),
             threads: Vec::new(),
             tasks: Vec::new(),
             runtime: Handle::try_current().ok(),
@@ -227,9 +252,7 @@ impl Writer {
             return Err(Trouble::Refused(StoreError::Full("there is no journal file".into())));
         };
         let position = active.position;
-        let written = position.saturating_sub(saturated(self.buffer.len()));
-        push_frame(&mut self.buffer, written, active.file.head.salt, active.synced, key, parts);
-        active.position = written.saturating_add(saturated(self.buffer.len()));
+        active.push_frame(&mut self.buffer, key, parts);
         Ok(Place { file: active.file.head.number, position, bytes: saturated(payload_bytes) })
     }
 
@@ -241,15 +264,10 @@ impl Writer {
             return Ok(());
         };
         let records = self.threads.len() + self.tasks.len();
-        if !self.buffer.is_empty() {
-            let bytes = self.buffer.len() as u64;
-            let start = u64::from(active.position) - bytes;
+        if active.position > active.written {
+            let bytes = u64::from(active.position - active.written);
             let began = Instant::now();
-            active
-                .file
-                .file
-                .write_all_at(&self.buffer, start)
-                .map_err(|error| Broken::new("write", &error))?;
+            active.write(&mut self.buffer)?;
             active.file.file.sync_data().map_err(|error| Broken::new("sync", &error))?;
             let took = began.elapsed();
             metrics::histogram!(JOURNAL_SYNC_SECONDS).record(took.as_secs_f64());
@@ -264,8 +282,6 @@ impl Writer {
             let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             counters.last_sync_us.store(took_us, Ordering::Relaxed);
         }
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         for (_, place) in self.threads.iter().chain(&self.tasks) {
             active.file.pin(place.bytes);
         }
@@ -305,8 +321,9 @@ impl Writer {
             let reason = "there is no room for a new journal file".to_owned();
             return Err(Trouble::Refused(StoreError::Full(reason)));
         };
-        let capacity = self.shared.settings.file_bytes.max(needed);
-        if capacity > self.shared.settings.file_bytes {
+        let usual = whole_blocks(self.shared.settings.file_bytes);
+        let capacity = usual.max(whole_blocks(needed));
+        if capacity > usual {
             // A record longer than a whole file: the spare one is stretched, and durably so, before it is used.
             spare.file.allocate(capacity).map_err(|error| {
                 Trouble::Refused(StoreError::Full(format!("no room for a long record: {error}")))
@@ -316,7 +333,8 @@ impl Writer {
         self.seal()?;
         if let Some(file) = self.spare.take() {
             let position = saturated(HEAD_BYTES);
-            self.active = Some(Active { file, capacity, position, synced: position });
+            self.buffer.clear();
+            self.active = Some(Active { file, capacity, position, written: position, synced: position });
         }
         Ok(())
     }
@@ -333,7 +351,8 @@ impl Writer {
             tracing::warn!(%refusal, "no room for another journal file");
             return Ok(());
         }
-        match JournalFile::create(fs.as_ref(), &self.dir, self.next_number, settings.file_bytes) {
+        match JournalFile::create(fs.as_ref(), &self.dir, self.next_number, whole_blocks(settings.file_bytes))
+        {
             Ok(file) => {
                 let file = Arc::new(file);
                 files.add(Arc::clone(&file));
@@ -356,12 +375,8 @@ impl Writer {
         if u64::from(active.position) + 2 * SEAL_BYTES as u64 > active.capacity {
             return Ok(());
         }
-        push_frame(&mut self.buffer, active.position, active.file.head.salt, active.synced, MARK, NOTHING);
-        let start = u64::from(active.position);
-        active.file.file.write_all_at(&self.buffer, start).map_err(|error| Broken::new("write", &error))?;
-        active.position = active.position.saturating_add(saturated(self.buffer.len()));
-        self.buffer.clear();
-        Ok(())
+        active.push_frame(&mut self.buffer, MARK, NOTHING);
+        active.write(&mut self.buffer)
     }
 
     /// Completes the active file, if there is one: nothing follows in it, and what was reserved and not used is free.
@@ -369,6 +384,11 @@ impl Writer {
         let Some(active) = self.active.take() else { return Ok(()) };
         seal_file(&active.file, active.position, active.synced)
     }
+}
+
+/// Files are as long as their last block is to be.
+const fn whole_blocks(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK_BYTES as u64)
 }
 
 const MARK: Key = Key::of_file(Kind::Mark);

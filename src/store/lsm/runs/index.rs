@@ -214,9 +214,9 @@ impl Run {
         self.segments.len()
     }
 
-    /// Where its segments are in the journal.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        self.segments.iter().filter_map(SegmentRef::place)
+    /// Where its segments from this index on are in the journal.
+    pub(super) fn places(&self, first: usize) -> impl Iterator<Item = Place> {
+        self.segments.get(first..).unwrap_or_default().iter().filter_map(SegmentRef::place)
     }
 
     /// The first of its segments that is still in the journal. Segments move out oldest first.

@@ -10,6 +10,7 @@
 //!
 //! The rows' store is behind the seam of [`rows`], so that power cuts can be played with both halves.
 
+mod ahead;
 mod core;
 mod facts;
 mod feed;
@@ -103,7 +104,7 @@ impl RunStore {
         let feed_epoch = feed::epoch(rows.as_ref(), &recovered.evidence)?;
         let index = index::Index::default();
         for (execution, run) in recovered.runs {
-            run.places().for_each(|place| journal.pin(place));
+            run.places(0).for_each(|place| journal.pin(place));
             index.add(execution, run);
         }
         let chores = Chores::new(settings.files_max, recovered.evidence);

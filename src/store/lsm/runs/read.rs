@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::ahead;
 use super::core::{Core, Found, read_at_rest};
 use super::facts::{Cut, Gap, SettledRow};
-use super::index::Run;
+use super::index::{Located, Run};
 use super::keys;
 use super::rows::Table;
 use super::segment;
@@ -80,7 +81,7 @@ impl Core {
 
     /// The run's segment with this index.
     pub(super) fn segment_at(&self, org: OrgId, execution: ExecutionId, index: usize) -> StoreResult<Read> {
-        let located = self.index.read(org, execution, |run| run.located(execution, index))?;
+        let located = self.locate(org, execution, |_| Some(index))?;
         let Some(located) = located else { return Ok(Read::Moved) };
         let Some(located) = located else { return Ok(Read::End) };
         let Some(stored) = self.stored(&located)? else { return Ok(Read::Moved) };
@@ -90,6 +91,25 @@ impl Core {
             return Err(StoreError::Damaged("a segment that does not continue its run".into()));
         }
         Ok(Read::Segment(segment, bytes))
+    }
+
+    /// Where the segment is that is read next, and has those after it fetched; `None` if there is no such run here, and
+    /// `None` inside it if there is no such segment.
+    fn locate(
+        &self,
+        org: OrgId,
+        execution: ExecutionId,
+        index: impl FnOnce(&Run) -> Option<usize>,
+    ) -> StoreResult<Option<Option<Located>>> {
+        let looked = self.index.read(org, execution, |run| {
+            let index = index(run)?;
+            Some((run.located(execution, index)?, ahead::places(run, index)))
+        })?;
+        Ok(looked.map(|found| {
+            let (located, next) = found?;
+            self.journal.expect_read(&next);
+            Some(located)
+        }))
     }
 
     pub(super) fn segments_of(&self, org: OrgId, execution: ExecutionId, end: Position) -> SegmentPieces<'_> {
@@ -121,9 +141,7 @@ pub(super) struct SegmentPieces<'a> {
 
 impl SegmentPieces<'_> {
     fn at(&self, index: impl FnOnce(&Run) -> Option<usize>) -> StoreResult<Option<Piece>> {
-        let located = self.core.index.read(self.org, self.execution, |run| {
-            index(run).and_then(|index| run.located(self.execution, index))
-        })?;
+        let located = self.core.locate(self.org, self.execution, index)?;
         let Some(located) = located.flatten() else { return Ok(None) };
         let Some(stored) = self.core.stored(&located)? else { return Ok(None) };
         let Position { units, bytes, .. } = located.segment.start();

@@ -48,7 +48,7 @@ impl Core {
         }
         // Its row is there: from here on readers find the rows.
         if let Some(run) = self.index.take(execution) {
-            run.places().for_each(|place| self.journal.release(place));
+            run.places(0).for_each(|place| self.journal.release(place));
         }
         self.collapsed.forget(execution);
         self.chores.clear(execution);

@@ -64,7 +64,7 @@ impl Core {
         let place = self.journal.append_and_wait(key, abandoned.to_bytes()?)?;
         self.rows.commit(facts::abandoned(org, execution, &abandoned)?)?;
         if let Some(run) = self.index.take(execution) {
-            run.places().for_each(|place| self.journal.release(place));
+            run.places(0).for_each(|place| self.journal.release(place));
         }
         self.collapsed.forget(execution);
         self.chores.clear(execution);
