@@ -3,12 +3,11 @@
 //! threads of their own.
 
 use std::io;
-use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::fs::FallocateFlags;
 
 /// What writes past the system's cache are made of: their place, their length and where they lie in memory are
 /// multiples of it. No disk in use has longer blocks.
@@ -92,10 +91,7 @@ impl Fs for OsFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
-        // Not every file system has it.
-        let blocks = std::fs::OpenOptions::new().write(true).custom_flags(direct).open(path).ok();
-        Ok(Arc::new(OsFile { file, blocks }))
+        Ok(Arc::new(OsFile { file, blocks: open_for_blocks(path) }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -127,6 +123,19 @@ struct OsFile {
     blocks: Option<std::fs::File>,
 }
 
+/// `None` where the file system cannot.
+#[cfg(target_os = "linux")]
+fn open_for_blocks(path: &Path) -> Option<std::fs::File> {
+    let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), flags).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_for_blocks(_path: &Path) -> Option<std::fs::File> {
+    None
+}
+
 fn are_blocks(bytes: &[u8], offset: u64) -> bool {
     bytes.as_ptr().align_offset(BLOCK_BYTES) == 0
         && bytes.len().is_multiple_of(BLOCK_BYTES)
@@ -138,9 +147,11 @@ impl File for OsFile {
         self.file.read_at(buffer, offset)
     }
 
+    #[cfg(target_os = "linux")]
     fn expect_read(&self, offset: u64, bytes: u64) {
+        let (bytes, will_need) = (std::num::NonZeroU64::new(bytes), rustix::fs::Advice::WillNeed);
         // Where it cannot be said nothing is lost but time.
-        let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(bytes), Advice::WillNeed);
+        let _ = rustix::fs::fadvise(&self.file, offset, bytes, will_need);
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -193,6 +204,7 @@ mod tests {
         tempfile::tempdir_in(test.parent().unwrap()).unwrap()
     }
 
+    #[cfg(target_os = "linux")]
     /// How many of the file's first `bytes` lie in the system's cache.
     fn cached(path: &Path, bytes: usize) -> usize {
         let file = std::fs::File::open(path).unwrap();
@@ -201,6 +213,7 @@ mod tests {
         rustix::io::preadv2(&file, &mut parts, 0, rustix::io::ReadWriteFlags::NOWAIT).unwrap_or(0)
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn whole_blocks_leave_nothing_in_the_systems_cache_and_everything_reads_back() {
         let dir = on_disk();

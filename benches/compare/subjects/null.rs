@@ -14,18 +14,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use memmap2::{Advice, MmapMut};
 use runstream::fs::{BLOCK_BYTES, File, Fs as _, OsFs};
 use simd_json::{Buffers, Node, Tape};
 use tokio::sync::oneshot;
 
-const ANSWER: &[u8] = br#"{"success":true,"data":{"accepted":true}}"#;
+pub(super) const ANSWER: &[u8] = br#"{"success":true,"data":{"accepted":true}}"#;
 /// Bytes reserved for the file, so that a sync does not have to write its length.
 const FILE_BYTES: u64 = 64 << 20;
 /// More than all bodies that may be under way.
 const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// A body to keep, and whom to tell.
-type Append = (Bytes, oneshot::Sender<()>);
+pub(super) type Append = (Bytes, oneshot::Sender<()>);
 
 /// Serves until the process is killed.
 pub(crate) fn serve(folder: Option<&Path>) {
@@ -69,7 +70,7 @@ struct Parser {
 }
 
 /// Every value of the body, its strings unescaped, in buffers that are used again.
-fn parse(body: &[u8]) {
+pub(super) fn parse(body: &[u8]) {
     thread_local!(static PARSER: RefCell<Parser> = RefCell::default());
     PARSER.with_borrow_mut(|parser| {
         parser.body.clear();
@@ -83,14 +84,13 @@ fn parse(body: &[u8]) {
 
 /// A thread that writes what has come since the last sync, syncs, and tells. As the server it writes whole blocks, past
 /// the system's cache, but begins a new one each time.
-fn start_journal(folder: &Path) -> mpsc::Sender<Append> {
+pub(super) fn start_journal(folder: &Path) -> mpsc::Sender<Append> {
     let folder = folder.to_owned();
     let (sender, appends) = mpsc::channel::<Append>();
     std::thread::spawn(move || {
         let (mut n, mut position, mut file) = (0, FILE_BYTES, None);
-        let mut memory = vec![0; GROUP_BYTES_MAX + BLOCK_BYTES];
-        let skew = memory.as_ptr().align_offset(BLOCK_BYTES);
-        let memory = &mut memory[skew..];
+        let mut memory = MmapMut::map_anon(GROUP_BYTES_MAX).unwrap();
+        memory.advise(Advice::HugePage).unwrap();
         while let Ok(first) = appends.recv() {
             let appends: Vec<_> = std::iter::once(first).chain(appends.try_iter()).collect();
             let mut used = 0;

@@ -175,30 +175,43 @@ pub(crate) const fn frame_bytes(payload_bytes: usize) -> usize {
     2 * FRAME_HEAD_BYTES + payload_bytes.next_multiple_of(ALIGNMENT)
 }
 
-/// Appends a frame to `buffer`, whose first byte belongs at `buffer_position` of the file. The parts, one after the
-/// other, are the payload: this is the one copy between a batch and the write.
-pub(crate) fn push_frame(
-    buffer: &mut Vec<u8>,
-    buffer_position: u32,
+/// Lays a frame out in `frame`, which has [`frame_bytes`] bytes for it and belongs at `position` of the file. The parts, one
+/// after the other, are the payload: this is the one copy between a batch and the write.
+pub(crate) fn write_frame(
+    frame: &mut [u8],
+    position: u32,
     salt: u64,
     synced: u32,
     key: Key,
     parts: &[impl AsRef<[u8]>],
 ) {
-    let start = buffer.len();
-    let position = buffer_position.saturating_add(saturated(start));
-    buffer.resize(start + FRAME_HEAD_BYTES, 0);
-    let payload_start = buffer.len();
+    let mut end = FRAME_HEAD_BYTES;
     for part in parts {
-        buffer.extend_from_slice(part.as_ref());
+        put(frame, end, part.as_ref());
+        end += part.as_ref().len();
     }
-    let payload = buffer.get(payload_start..).unwrap_or_default();
-    let payload_bytes = saturated(payload.len());
-    let payload_check = crc32fast::hash(payload);
-    buffer.resize(buffer.len().next_multiple_of(ALIGNMENT), 0);
+    let payload = frame.get(FRAME_HEAD_BYTES..end).unwrap_or_default();
+    let (payload_bytes, payload_check) = (saturated(payload.len()), crc32fast::hash(payload));
+    let tail = end.next_multiple_of(ALIGNMENT);
+    if let Some(rest) = frame.get_mut(end..tail) {
+        rest.fill(0);
+    }
     let head = FrameHead { payload_bytes, payload_check, synced, key };
-    put(buffer, start, &head.write(HEAD_MAGIC, salt, position));
-    buffer.extend_from_slice(&head.write(TAIL_MAGIC, salt, position));
+    put(frame, 0, &head.write(HEAD_MAGIC, salt, position));
+    put(frame, tail, &head.write(TAIL_MAGIC, salt, position));
+}
+
+/// A frame by itself.
+pub(crate) fn whole_frame(
+    position: u32,
+    salt: u64,
+    synced: u32,
+    key: Key,
+    parts: &[impl AsRef<[u8]>],
+) -> Vec<u8> {
+    let mut frame = vec![0; frame_bytes(parts.iter().map(|part| part.as_ref().len()).sum())];
+    write_frame(&mut frame, position, salt, synced, key, parts);
+    frame
 }
 
 /// Head of a file.
@@ -292,11 +305,9 @@ mod tests {
 
     #[test]
     fn a_frame_reads_back_from_both_ends() {
-        let mut buffer = vec![0; 16];
-        push_frame(&mut buffer, 4096, 99, 4096, key(), &[&b"hello, "[..], b"world"]);
-        let frame = &buffer[16..];
+        let frame = whole_frame(4112, 99, 4096, key(), &[&b"hello, "[..], b"world"]);
         assert_eq!(frame.len(), frame_bytes(12));
-        let head = FrameHead::read_head(frame, 99, 4112).unwrap();
+        let head = FrameHead::read_head(&frame, 99, 4112).unwrap();
         assert_eq!((head.key, head.synced, head.payload_bytes), (key(), 4096, 12));
         assert_eq!(head.payload_check, crc32fast::hash(b"hello, world"));
         let tail_at = frame.len() - FRAME_HEAD_BYTES;
@@ -306,8 +317,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_nothing_elsewhere_or_with_another_salt_or_a_flipped_bit() {
-        let mut frame = Vec::new();
-        push_frame(&mut frame, 4096, 99, 0, key(), &[b"payload"]);
+        let mut frame = whole_frame(4096, 99, 0, key(), &[b"payload"]);
         assert!(FrameHead::read_head(&frame, 99, 4096).is_some());
         assert_eq!(FrameHead::read_head(&frame, 98, 4096), None, "another file's salt");
         assert_eq!(FrameHead::read_head(&frame, 99, 4104), None, "another place");

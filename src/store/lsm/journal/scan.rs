@@ -219,7 +219,7 @@ fn used_bytes(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{FORMAT, Key, push_frame};
+    use super::super::frame::{FORMAT, Key, whole_frame};
     use super::*;
 
     const HEAD: FileHead = FileHead { format: FORMAT, number: 1, salt: 77, reserved: 0 };
@@ -233,13 +233,20 @@ mod tests {
             for size in *group {
                 starts.push(bytes.len());
                 let payload: Vec<u8> = (1..=250).cycle().take(*size).collect();
-                push_frame(&mut bytes, 0, HEAD.salt, synced, Key::of_file(Kind::Segment), &[&payload]);
+                let position = saturated(bytes.len());
+                bytes.extend(whole_frame(
+                    position,
+                    HEAD.salt,
+                    synced,
+                    Key::of_file(Kind::Segment),
+                    &[&payload],
+                ));
             }
         }
         starts.push(bytes.len());
         if let Some(kind) = last {
             let synced = saturated(bytes.len());
-            push_frame(&mut bytes, 0, HEAD.salt, synced, Key::of_file(kind), &[b""; 0]);
+            bytes.extend(whole_frame(synced, HEAD.salt, synced, Key::of_file(kind), &[b""; 0]));
         }
         if last != Some(Kind::Seal) {
             bytes.resize(bytes.len() + 20_000, 0);

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use super::blocks::Blocks;
 use super::file::{CreateError, Files, JournalFile, Place};
-use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, push_frame, saturated};
+use super::frame::{HEAD_BYTES, Key, Kind, frame_bytes, saturated, whole_frame, write_frame};
 use super::gather::Gather;
 use super::queue::{Done, Queue, Record, Waiter, Work};
 use super::settings::{FILE_BYTES_MAX, JournalSettings, RECORD_BYTES_MAX};
@@ -118,13 +118,12 @@ struct Active {
 }
 
 impl Active {
-    /// Lays a frame out behind those in `buffer`, which begins with this file's last block.
-    fn push_frame(&mut self, buffer: &mut Blocks, key: Key, parts: &[impl AsRef<[u8]>]) {
-        let bytes = frame_bytes(parts.iter().map(|part| part.as_ref().len()).sum());
-        let memory = buffer.room(bytes);
-        let start = self.position.saturating_sub(saturated(memory.len()));
-        push_frame(memory, start, self.file.head.salt, self.synced, key, parts);
-        self.position = self.position.saturating_add(saturated(bytes));
+    /// Adds a frame to those in `buffer`, which begins with this file's last block.
+    fn add(&mut self, buffer: &mut Blocks, key: Key, parts: &[impl AsRef<[u8]>]) -> std::io::Result<()> {
+        let frame = buffer.add(frame_bytes(parts.iter().map(|part| part.as_ref().len()).sum()))?;
+        write_frame(frame, self.position, self.file.head.salt, self.synced, key, parts);
+        self.position = self.position.saturating_add(saturated(frame.len()));
+        Ok(())
     }
 
     /// Writes what is in `buffer`.
@@ -252,7 +251,9 @@ impl Writer {
             return Err(Trouble::Refused(StoreError::Full("there is no journal file".into())));
         };
         let position = active.position;
-        active.push_frame(&mut self.buffer, key, parts);
+        active.add(&mut self.buffer, key, parts).map_err(|error| {
+            Trouble::Refused(StoreError::Unavailable(format!("no memory for a record: {error}")))
+        })?;
         Ok(Place { file: active.file.head.number, position, bytes: saturated(payload_bytes) })
     }
 
@@ -375,7 +376,8 @@ impl Writer {
         if u64::from(active.position) + 2 * SEAL_BYTES as u64 > active.capacity {
             return Ok(());
         }
-        active.push_frame(&mut self.buffer, MARK, NOTHING);
+        let added = active.add(&mut self.buffer, MARK, NOTHING);
+        added.map_err(|error| Broken::new("note what is durable", &error))?;
         active.write(&mut self.buffer)
     }
 
@@ -397,8 +399,7 @@ const NOTHING: &[&[u8]] = &[];
 
 /// Cuts a file at `end` and writes the frame that completes it, durably.
 pub(crate) fn seal_file(file: &JournalFile, end: u32, synced: u32) -> Result<(), Broken> {
-    let mut seal = Vec::with_capacity(SEAL_BYTES);
-    push_frame(&mut seal, end, file.head.salt, synced, Key::of_file(Kind::Seal), NOTHING);
+    let seal = whole_frame(end, file.head.salt, synced, Key::of_file(Kind::Seal), NOTHING);
     let bytes = u64::from(end) + seal.len() as u64;
     let complete = || {
         file.file.set_len(u64::from(end))?;
