@@ -42,12 +42,13 @@ struct Fields<'t, 'b> {
 pub(super) fn read(builder: &mut Builder, event: Json<'_, '_>, received_ms: UnixMs) -> Result<(), Rejected> {
     builder.event_cut = false;
     let fields = Fields::of(event)?;
-    let timestamp_ms = fields.timestamp.and_then(number::moment).unwrap_or(received_ms);
+    // Of log text it is not asked, and most events are that.
+    let timestamp_ms = || fields.timestamp.and_then(number::moment).unwrap_or(received_ms);
     match fields.kind {
         Some("log") => fields.log(builder),
-        Some("test-begin") => fields.begin(builder, timestamp_ms),
-        Some("test-end") => fields.end(builder, timestamp_ms),
-        Some("status") => fields.status(builder, timestamp_ms),
+        Some("test-begin") => fields.begin(builder, timestamp_ms()),
+        Some("test-end") => fields.end(builder, timestamp_ms()),
+        Some("status") => fields.status(builder, timestamp_ms()),
         _ => Err(Rejected { field: "type", message: "not one of the known types" }),
     }
 }
