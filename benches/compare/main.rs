@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     match words[..] {
         ["subject", "null"] => subjects::null::serve(None),
         ["subject", "room"] => subjects::room::serve(),
+        ["subject", "shape", folder] => subjects::shape::serve(Path::new(folder)),
         ["subject", "null", folder] => subjects::null::serve(Some(Path::new(folder))),
         _ => return compare(&words),
     }

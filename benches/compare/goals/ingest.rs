@@ -6,13 +6,15 @@ use crate::load::{Load, Pace};
 use crate::machine::Core;
 use crate::rounds::{Contender, Effort, Rounds, Sample};
 use crate::subjects::runstream::Runstream;
-use crate::subjects::{in_memory, null, null_with_journal, on_disk};
+use crate::subjects::{in_memory, null, null_with_journal, on_disk, shape};
 use crate::table::{Bound, Table};
 
 const NULL: usize = 0;
 const JOURNAL: usize = 1;
-const DURABLE: usize = 2;
-const IN_MEMORY: usize = 3;
+const SHAPE: usize = 2;
+const DURABLE: usize = 3;
+const IN_MEMORY: usize = 4;
+const MANY_RUNS: usize = 5;
 
 /// Events per request, then reach and aim of G1, G2 and G3.
 type Goal = (usize, (f64, f64), (f64, f64), (f64, f64));
@@ -26,16 +28,19 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     let null = null(Core::Server);
     let folder = on_disk();
     let journal = null_with_journal(folder.path(), Core::Server);
+    let shape_folder = on_disk();
+    let shape = shape(shape_folder.path(), Core::Server);
     let durable = Runstream::start(on_disk(), Core::Server, &[]);
     // Not a server that answers before the sync: there is none, for it would break a promise. This one waits as always,
     // and its syncs cost nothing.
     let in_memory = Runstream::start(in_memory(), Core::Server, &[]);
     let targets = [&durable, &in_memory].map(|server| {
         let account = server.sign_up("ada");
-        let sessions = server.open_runs(&account, SESSIONS);
+        let sessions = server.open_runs(&account, CONNECTIONS);
         (account, sessions)
     });
     let [(account, sessions), (account_in_memory, sessions_in_memory)] = &targets;
+    let many = durable.open_runs(account, SESSIONS);
     let mut per_sync = None;
     for (events, cpu, rate, free) in GOALS {
         println!(" {events} events a request, {} bytes:", Request::new(&account.key, events, 0).body_bytes());
@@ -52,6 +57,12 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
                 pace,
             },
             Contender {
+                name: "the shape",
+                process: &shape,
+                load: load(shape.port, &account.key, sessions),
+                pace,
+            },
+            Contender {
                 name: "durable",
                 process: &durable.process,
                 load: load(durable.process.port, &account.key, sessions),
@@ -61,6 +72,12 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
                 name: "durable, data in memory",
                 process: &in_memory.process,
                 load: load(in_memory.process.port, &account_in_memory.key, sessions_in_memory),
+                pace,
+            },
+            Contender {
+                name: "durable, ten times the runs",
+                process: &durable.process,
+                load: load(durable.process.port, &account.key, &many),
                 pace,
             },
         ];
@@ -85,14 +102,26 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
             rounds.ratio(DURABLE, IN_MEMORY, throughput),
             Bound::AtLeast { reach: free.0, aim: free.1 },
         );
-        let measure = format!("CPU per event, durable ÷ null + journal, {b}");
-        table.tell("", measure, rounds.ratio(DURABLE, JOURNAL, cpu_us));
+        for (above, below, measure) in [
+            (JOURNAL, NULL, "null + journal ÷ null"),
+            (SHAPE, NULL, "that with an actor for each run and the headers of every answer ÷ null"),
+            (DURABLE, SHAPE, "durable ÷ that"),
+        ] {
+            table.tell("", format!("CPU per event, {measure}, {b}"), rounds.ratio(above, below, cpu_us));
+        }
+        for (what, figure) in [
+            ("CPU per event", cpu_us as fn(&Sample) -> f64),
+            ("requests/s", throughput as fn(&Sample) -> f64),
+        ] {
+            let measure = format!("{what}, durable ÷ null, {SESSIONS} runs instead of {CONNECTIONS}, {b}");
+            table.tell("", measure, rounds.ratio(MANY_RUNS, NULL, figure));
+        }
         table.tell("", format!("events/s, durable, {b}"), {
             let rate = rounds.spread(DURABLE, throughput).median * events as f64;
             format!("{rate:.0}")
         });
         // The same load once more, between two looks at the counter.
-        let [_, _, durable_again, _] = &mut contenders;
+        let [_, _, _, durable_again, ..] = &mut contenders;
         let before = durable.syncs();
         let accepted = durable_again.sample(effort.round).outcome.accepted;
         let per_sync_now = accepted as f64 / (durable.syncs() - before);

@@ -21,9 +21,10 @@ pub(crate) use steady::measure as steady;
 use crate::rounds::Effort;
 use crate::table::Table;
 
-/// Connections of a usual load.
+/// Connections of a usual load: each a reporter's, which has one request under way, and one run.
 const CONNECTIONS: usize = 64;
-/// Sessions of a usual load. Each then sends some tens of requests a second: the default tier gives a key eight.
+/// Runs of a load in which each connection goes from one of ten runs to the next: what it touches of a run has been out of
+/// the processor's caches since the run's last batch.
 const SESSIONS: usize = 640;
 
 /// Measures something and puts it into the table.

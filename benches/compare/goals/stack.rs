@@ -19,16 +19,33 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
     };
     let durable = Runstream::start(on_disk(), Core::Both, &[]);
     let account = durable.sign_up("ada");
-    let sessions = durable.open_runs(&account, SESSIONS);
+    let sessions = durable.open_runs(&account, CONNECTIONS);
+    let many = durable.open_runs(&account, SESSIONS);
     for (events, reach, aim) in GOALS {
         println!(" {events} events a request:");
-        let load = |port| {
-            Load::open(port, CONNECTIONS, &sessions, |n| Request::new(&account.key, events, events << 16 | n))
+        let load = |port, sessions: &[String]| {
+            Load::open(port, CONNECTIONS, sessions, |n| Request::new(&account.key, events, events << 16 | n))
         };
         let pace = Pace::Closed;
         let mut contenders = [
-            Contender { name: "Node + Redis", process: &stack.node, load: load(stack.node.port), pace },
-            Contender { name: "durable", process: &durable.process, load: load(durable.process.port), pace },
+            Contender {
+                name: "Node + Redis",
+                process: &stack.node,
+                load: load(stack.node.port, &sessions),
+                pace,
+            },
+            Contender {
+                name: "durable",
+                process: &durable.process,
+                load: load(durable.process.port, &sessions),
+                pace,
+            },
+            Contender {
+                name: "durable, ten times the runs",
+                process: &durable.process,
+                load: load(durable.process.port, &many),
+                pace,
+            },
         ];
         run_on(Core::Both);
         let rounds = Rounds::run(effort, &mut contenders);
@@ -39,5 +56,7 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
             rounds.ratio(1, 0, |sample| sample.outcome.rate()),
             Bound::AtLeast { reach, aim },
         );
+        let measure = format!("the same, {SESSIONS} runs instead of {CONNECTIONS}, b = {events}");
+        table.tell("", measure, rounds.ratio(2, 0, |sample| sample.outcome.rate()));
     }
 }

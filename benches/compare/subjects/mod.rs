@@ -6,6 +6,7 @@ pub(crate) mod node;
 pub(crate) mod null;
 pub(crate) mod room;
 pub(crate) mod runstream;
+pub(crate) mod shape;
 #[allow(dead_code, unused_imports, reason = "the tests need more of it")]
 #[path = "../../../tests/support/cql/mod.rs"]
 pub(crate) mod tests_cql;
@@ -33,6 +34,13 @@ pub(crate) fn null(core: Core) -> Process {
 /// The null server that also keeps each body in a file, synced before the answer.
 pub(crate) fn null_with_journal(folder: &Path, core: Core) -> Process {
     let mut command = this_program("null");
+    command.arg(folder);
+    Process::start(command, core)
+}
+
+/// The null server with a journal, an actor for each run, and the headers of every answer.
+pub(crate) fn shape(folder: &Path, core: Core) -> Process {
+    let mut command = this_program("shape");
     command.arg(folder);
     Process::start(command, core)
 }
