@@ -204,8 +204,8 @@ mod tests {
         tempfile::tempdir_in(test.parent().unwrap()).unwrap()
     }
 
+    /// How many of the file's first `bytes` lie in the system's cache. Having asked may put them there.
     #[cfg(target_os = "linux")]
-    /// How many of the file's first `bytes` lie in the system's cache.
     fn cached(path: &Path, bytes: usize) -> usize {
         let file = std::fs::File::open(path).unwrap();
         let mut buffer = vec![0; bytes];
@@ -233,6 +233,23 @@ mod tests {
             assert_eq!(file.read_at(&mut read, 0).unwrap(), bytes);
             assert!(read.iter().all(|byte| *byte == 7));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_going_to_be_read_is_fetched() {
+        let (dir, mut memory) = (on_disk(), Vec::new());
+        let bytes = 4 * BLOCK_BYTES;
+        // Each in a file of its own, since to ask is to fetch.
+        let is_fetched = |pause_ms: u64| {
+            let path = dir.path().join(pause_ms.to_string());
+            let file = OsFs.create(&path).unwrap();
+            file.write_all_at(sevens(&mut memory, 0, bytes), 0).unwrap();
+            file.expect_read(0, bytes as u64);
+            std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+            cached(&path, bytes) == bytes
+        };
+        assert!([20, 200, 2_000, 10_000].into_iter().any(is_fetched), "nobody fetches it");
     }
 
     #[test]

@@ -66,3 +66,26 @@ async fn what_is_acknowledged_has_left_nothing_in_the_systems_cache_and_reads_ba
     assert!(store.recovery().clean && store.recovery().damaged.is_empty(), "{:?}", store.recovery());
     assert!(store.whole_text(reporter.org(), reporter.id()).await.unwrap().unwrap().text == reporter.text);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_a_whole_run_has_all_but_its_first_segment_fetched_ahead() {
+    let world = World::new(None);
+    let store = super::open(&world).unwrap();
+    let mut reporter = Reporter::new(opened(OrgId::from_bytes([7; 12]), START_MS));
+    store.open_run(reporter.opened.clone()).await.unwrap();
+    const SEGMENTS: usize = 36;
+    for _ in 0..SEGMENTS {
+        store.append(&reporter.log("a line\n")).await.unwrap();
+    }
+    store.close_run(reporter.closed(1)).await.unwrap();
+    store.settle(reporter.org(), reporter.id()).await.unwrap();
+    let expected = world.expected();
+    // All of them fit into the first file.
+    let (_, file) = world.files().into_iter().next().unwrap();
+    let is_frame = |(offset, _): &(u64, u64)| file[*offset as usize..].starts_with(b"RJhd");
+    assert!(expected.iter().all(is_frame), "{expected:?}");
+    // Folding reads them twice.
+    assert!(expected.len() >= 2 * (SEGMENTS - 1), "{} were announced", expected.len());
+    let distinct: std::collections::BTreeSet<_> = expected.into_iter().collect();
+    assert_eq!(distinct.len(), SEGMENTS - 1);
+}

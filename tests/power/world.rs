@@ -88,6 +88,7 @@ struct State {
     is_tending: bool,
     free_bytes: u64,
     seen: BTreeSet<Site>,
+    expected: Vec<(u64, u64)>,
 }
 
 /// The machine.
@@ -135,6 +136,11 @@ impl World {
     /// The sites that synced so far.
     pub(crate) fn seen(&self) -> BTreeSet<Site> {
         self.lock().seen.clone()
+    }
+
+    /// What was said to be read soon, in order: offset and bytes.
+    pub(crate) fn expected(&self) -> Vec<(u64, u64)> {
+        self.lock().expected.clone()
     }
 
     /// The journal's files and what is in them.
@@ -384,6 +390,10 @@ impl File for WorldFile {
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
+    }
+
+    fn expect_read(&self, offset: u64, bytes: u64) {
+        self.world.lock().expected.push((offset, bytes));
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -32,17 +32,23 @@ pub(super) type Append = (Bytes, oneshot::Sender<()>);
 pub(crate) fn serve(folder: Option<&Path>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let journal = folder.map(start_journal);
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        println!("listens on 127.0.0.1:{}", listener.local_addr().unwrap().port());
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let journal = journal.clone();
-            let service = service_fn(move |request| answer(request, journal.clone()));
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
+    runtime.block_on(listen(move |request| answer(request, journal.clone())));
+}
+
+/// Says where it listens, and has `answer` answer everybody's requests.
+pub(super) async fn listen<A, F>(answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    println!("listens on 127.0.0.1:{}", listener.local_addr().unwrap().port());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let service = service_fn(answer.clone());
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
 }
 
 async fn answer(

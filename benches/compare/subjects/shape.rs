@@ -12,13 +12,10 @@ use dashmap::DashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::null::{ANSWER, Append, parse, start_journal};
+use super::null::{ANSWER, Append, listen, parse, start_journal};
 
 /// As an answer of the server has them: what is the same in each, and the rates, which it writes for each.
 const HEADERS: [(&str, &str); 9] = [
@@ -85,17 +82,7 @@ pub(crate) fn serve(folder: &Path) {
         journal: start_journal(folder),
         headers: headers.into_iter().collect(),
     });
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        println!("listens on 127.0.0.1:{}", listener.local_addr().unwrap().port());
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let shared = Arc::clone(&shared);
-            let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
+    runtime.block_on(listen(move |request| answer(request, Arc::clone(&shared))));
 }
 
 async fn answer(

@@ -29,7 +29,7 @@ const FIRST_VERSION: u8 = 1;
 const FIRST_FACTS_BYTES: usize = 80;
 
 /// The small facts of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::store) struct Facts {
     /// Where the run stood before it.
     pub(in crate::store) start: Position,

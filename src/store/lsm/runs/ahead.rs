@@ -29,23 +29,12 @@ pub(super) fn places(run: &Run, index: usize) -> Vec<Place> {
 mod tests {
     use super::*;
     use crate::domain::id::OrgId;
-    use crate::domain::segment::Position;
     use crate::store::fold::segment::Facts;
 
     fn run(segments: u32, bytes: u32) -> Run {
         let mut run = Run::new(OrgId::from_bytes([1; 12]), Vec::new(), 0);
         for position in 0..segments {
-            let facts = Facts {
-                start: Position::default(),
-                end: Position::default(),
-                heard_ms: None,
-                status: None,
-                description_bytes: 0,
-                text_bytes: 0,
-                feed_seq: 0,
-                is_update: false,
-            };
-            run.push(1, Some(Place { file: 1, position, bytes }), &facts);
+            run.push(1, Some(Place { file: 1, position, bytes }), &Facts::default());
         }
         run
     }

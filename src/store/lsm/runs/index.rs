@@ -444,17 +444,7 @@ mod tests {
     fn facts(start: Position, units: u64) -> Facts {
         let end =
             Position { units: start.units + units, bytes: start.bytes + units, results: start.results + 1 };
-        let (feed_seq, is_update) = (start.units + 1, false);
-        Facts {
-            start,
-            end,
-            heard_ms: None,
-            status: None,
-            description_bytes: 0,
-            text_bytes: 0,
-            feed_seq,
-            is_update,
-        }
+        Facts { start, end, feed_seq: start.units + 1, ..Facts::default() }
     }
 
     /// Three segments of epoch 1, two of epoch 4; the third is empty.

@@ -205,16 +205,7 @@ mod tests {
 
     fn read(epoch: u32, seq: u64, from: u64, to: u64) -> Read {
         let at = |units| Position { units, bytes: units, results: 0 };
-        let facts = Facts {
-            start: at(from),
-            end: at(to),
-            heard_ms: None,
-            status: None,
-            description_bytes: 0,
-            text_bytes: 0,
-            feed_seq: 0,
-            is_update: false,
-        };
+        let facts = Facts { start: at(from), end: at(to), ..Facts::default() };
         Read { epoch, seq, hour: 1, facts }
     }
 
