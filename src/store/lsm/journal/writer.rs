@@ -42,8 +42,6 @@ pub(crate) struct Counters {
     pub(crate) syncs: AtomicU64,
     pub(crate) records: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    /// How long the last write and sync took, microseconds.
-    pub(crate) last_sync_us: AtomicU64,
 }
 
 /// What the writer shares with the journal's handle.
@@ -280,8 +278,6 @@ impl Writer {
             counters.syncs.fetch_add(1, Ordering::Relaxed);
             counters.records.fetch_add(records as u64, Ordering::Relaxed);
             counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            counters.last_sync_us.store(took_us, Ordering::Relaxed);
         }
         for (_, place) in self.threads.iter().chain(&self.tasks) {
             active.file.pin(place.bytes);
