@@ -132,9 +132,14 @@ impl Batch {
     /// The text of `span`; empty if the span is not of this batch.
     #[must_use]
     pub fn str(&self, span: Span) -> &str {
+        std::str::from_utf8(self.str_bytes(span)).unwrap_or_default()
+    }
+
+    /// The bytes of [`Batch::str`], for those who need not read them as text.
+    #[must_use]
+    pub fn str_bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        let bytes = self.strings.get(start..start + span.len as usize).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+        self.strings.get(start..start + span.len as usize).unwrap_or_default()
     }
 
     /// The appended log text.

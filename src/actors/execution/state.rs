@@ -159,7 +159,7 @@ impl RunState {
         let changed = match item {
             Item::Log { .. } => return,
             Item::Begin { test, .. } => {
-                self.tests.entry(test_key(batch.str(test))).or_default().open = true;
+                self.tests.entry(test_key(batch.str_bytes(test))).or_default().open = true;
                 return;
             }
             Item::Status { status, .. } => {
@@ -179,7 +179,7 @@ impl RunState {
                 text_end,
                 ..
             } => {
-                let known = self.tests.entry(test_key(batch.str(test))).or_default();
+                let known = self.tests.entry(test_key(batch.str_bytes(test))).or_default();
                 if !known.open {
                     self.counters.ended_without_begin += 1;
                 }
@@ -282,8 +282,8 @@ pub(super) fn answer(batch: &Batch, replayed: bool) -> Applied {
 
 /// Tests are told apart by a 64-bit hash of their id: 200 000 tests share one with a chance of 1 in 10⁹, and what hangs
 /// on it here are counters only.
-fn test_key(test_id: &str) -> u64 {
-    xxh3_64(test_id.as_bytes())
+fn test_key(test_id: &[u8]) -> u64 {
+    xxh3_64(test_id)
 }
 
 /// A duration in milliseconds.

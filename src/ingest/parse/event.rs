@@ -17,13 +17,19 @@ pub(super) struct Rejected {
     pub(super) message: &'static str,
 }
 
-/// The fields of any event as they were sent; of a repeated name the last.
+/// What kind of an event it is, and the fields of log text as they were sent; of a repeated name the last.
 #[derive(Default)]
-struct Fields<'t, 'b> {
+struct Line<'b> {
     kind: Option<&'b str>,
     test: Option<&'b str>,
     chunk: Option<&'b str>,
     stream: Option<&'b str>,
+}
+
+/// The fields of all other events as they were sent; of a repeated name the last.
+#[derive(Default)]
+struct Fields<'t, 'b> {
+    test: Option<&'b str>,
     title: Option<&'b str>,
     file: Option<&'b str>,
     status: Option<&'b str>,
@@ -41,15 +47,52 @@ struct Fields<'t, 'b> {
 /// [`Rejected`] if it cannot be used; the batch is then as it was.
 pub(super) fn read(builder: &mut Builder, event: Json<'_, '_>, received_ms: UnixMs) -> Result<(), Rejected> {
     builder.event_cut = false;
+    // Most events are log text, and need few of the fields.
+    let line = Line::of(event)?;
+    if line.kind == Some("log") {
+        return line.read(builder);
+    }
     let fields = Fields::of(event)?;
-    // Of log text it is not asked, and most events are that.
-    let timestamp_ms = || fields.timestamp.and_then(number::moment).unwrap_or(received_ms);
-    match fields.kind {
-        Some("log") => fields.log(builder),
-        Some("test-begin") => fields.begin(builder, timestamp_ms()),
-        Some("test-end") => fields.end(builder, timestamp_ms()),
-        Some("status") => fields.status(builder, timestamp_ms()),
+    let timestamp_ms = fields.timestamp.and_then(number::moment).unwrap_or(received_ms);
+    match line.kind {
+        Some("test-begin") => fields.begin(builder, timestamp_ms),
+        Some("test-end") => fields.end(builder, timestamp_ms),
+        Some("status") => fields.status(builder, timestamp_ms),
         _ => Err(Rejected { field: "type", message: "not one of the known types" }),
+    }
+}
+
+impl<'b> Line<'b> {
+    fn of(event: Json<'_, 'b>) -> Result<Self, Rejected> {
+        let Some(sent) = event.fields() else {
+            return Err(Rejected { field: "", message: "must be an object" });
+        };
+        let mut line = Self::default();
+        for (name, value) in sent {
+            match name {
+                "type" => line.kind = value.text(),
+                "testId" => line.test = test_id(value),
+                "chunk" => line.chunk = value.text(),
+                "stream" => line.stream = value.text(),
+                _ => {}
+            }
+        }
+        Ok(line)
+    }
+
+    fn read(&self, builder: &mut Builder) -> Result<(), Rejected> {
+        let chunk = required("chunk", self.chunk)?;
+        let head = text::cut_bytes(chunk, CHUNK_BYTES_MAX);
+        let test = self.test.map(|id| builder.test(id));
+        text::push_chunk(&mut builder.log, head.unwrap_or(chunk), head.is_some());
+        builder.event_cut |= head.is_some();
+        let stream = match self.stream {
+            Some("stdout") => Some(Stream::Stdout),
+            Some("stderr") => Some(Stream::Stderr),
+            _ => None,
+        };
+        builder.push_log(test, stream);
+        Ok(())
     }
 }
 
@@ -61,10 +104,7 @@ impl<'t, 'b> Fields<'t, 'b> {
         let mut fields = Self::default();
         for (name, value) in sent {
             match name {
-                "type" => fields.kind = value.text(),
-                "testId" => fields.test = value.text().filter(|id| !id.is_empty()),
-                "chunk" => fields.chunk = value.text(),
-                "stream" => fields.stream = value.text(),
+                "testId" => fields.test = test_id(value),
                 "title" => fields.title = value.text(),
                 "file" => fields.file = value.text(),
                 "status" => fields.status = value.text(),
@@ -83,21 +123,6 @@ impl<'t, 'b> Fields<'t, 'b> {
             }
         }
         Ok(fields)
-    }
-
-    fn log(&self, builder: &mut Builder) -> Result<(), Rejected> {
-        let chunk = required("chunk", self.chunk)?;
-        let head = text::cut_bytes(chunk, CHUNK_BYTES_MAX);
-        let test = self.test.map(|id| builder.test(id));
-        text::push_chunk(&mut builder.log, head.unwrap_or(chunk), head.is_some());
-        builder.event_cut |= head.is_some();
-        let stream = match self.stream {
-            Some("stdout") => Some(Stream::Stdout),
-            Some("stderr") => Some(Stream::Stderr),
-            _ => None,
-        };
-        builder.push_log(test, stream);
-        Ok(())
     }
 
     fn begin(&self, builder: &mut Builder, timestamp_ms: UnixMs) -> Result<(), Rejected> {
@@ -156,6 +181,10 @@ impl<'t, 'b> Fields<'t, 'b> {
         builder.push_item(|_| Item::Status { status, timestamp_ms });
         Ok(())
     }
+}
+
+fn test_id<'b>(value: Json<'_, 'b>) -> Option<&'b str> {
+    value.text().filter(|id| !id.is_empty())
 }
 
 fn required<'b>(field: &'static str, value: Option<&'b str>) -> Result<&'b str, Rejected> {
