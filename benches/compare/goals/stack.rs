@@ -6,8 +6,8 @@ use crate::load::{Load, Pace};
 use crate::machine::{Core, run_on};
 use crate::rounds::{Contender, Effort, Rounds};
 use crate::subjects::node::RedisStack;
-use crate::subjects::on_disk;
 use crate::subjects::runstream::Runstream;
+use crate::subjects::{null_with_journal, on_disk, shape};
 use crate::table::{Bound, Table};
 
 const GOALS: [(usize, f64, f64); 3] = [(1, 3.0, 5.0), (50, 5.0, 8.0), (100, 6.0, 10.0)];
@@ -17,6 +17,10 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
         Ok(stack) => stack,
         Err(reason) => return table.skip("G24", &reason),
     };
+    let journal_folder = on_disk();
+    let journal = null_with_journal(journal_folder.path(), Core::Both);
+    let shape_folder = on_disk();
+    let shape = shape(shape_folder.path(), Core::Both);
     let durable = Runstream::start(on_disk(), Core::Both, &[]);
     let account = durable.sign_up("ada");
     let sessions = durable.open_runs(&account, CONNECTIONS);
@@ -46,6 +50,13 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
                 load: load(durable.process.port, &many),
                 pace,
             },
+            Contender {
+                name: "null + journal",
+                process: &journal,
+                load: load(journal.port, &sessions),
+                pace,
+            },
+            Contender { name: "the shape", process: &shape, load: load(shape.port, &sessions), pace },
         ];
         run_on(Core::Both);
         let rounds = Rounds::run(effort, &mut contenders);
@@ -58,5 +69,9 @@ pub(crate) fn measure(effort: &Effort, table: &mut Table) {
         );
         let measure = format!("the same, {SESSIONS} runs instead of {CONNECTIONS}, b = {events}");
         table.tell("", measure, rounds.ratio(2, 0, |sample| sample.outcome.rate()));
+        let shape = rounds.ratio(4, 0, |sample| sample.outcome.rate());
+        table.tell("", format!("requests/s, the shape ÷ Node + Redis, b = {events}"), shape);
+        let journal = rounds.ratio(3, 0, |sample| sample.outcome.rate());
+        table.tell("", format!("requests/s, null + journal ÷ Node + Redis, b = {events}"), journal);
     }
 }
