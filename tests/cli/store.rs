@@ -109,8 +109,8 @@ async fn kill_amid(at: &Path, from: &str, configuration: &str) -> cql::Keyspace 
     panic!("it does not begin, or was done each time already");
 }
 
-/// Copies by the binary into a new folder, killing it ever later after it has begun, until it comes to its end; what the
-/// last one says, and the folder.
+/// Copies by the binary into a new folder, with at least one that was killed and one that went on: what the last one says,
+/// and the folder.
 async fn copy_killed(at: &Path, from: &str) -> (Value, String) {
     let mut said = Value::Null;
     for number in 0..TRIES {
@@ -123,6 +123,7 @@ async fn copy_killed(at: &Path, from: &str) -> (Value, String) {
     panic!("it was never killed: {said}");
 }
 
+/// Copies, killing it ever later after it has begun, until it comes to its end; what the last one says.
 async fn killed_over_and_over(at: &Path, from: &str, to: &str) -> Value {
     let mut patience = Duration::from_millis(50);
     loop {

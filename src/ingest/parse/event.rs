@@ -48,11 +48,12 @@ struct Fields<'t, 'b> {
 pub(super) fn read(builder: &mut Builder, event: Json<'_, '_>, received_ms: UnixMs) -> Result<(), Rejected> {
     builder.event_cut = false;
     // Most events are log text, and need few of the fields.
-    let line = Line::of(event)?;
+    let sent = || event.fields().ok_or(Rejected { field: "", message: "must be an object" });
+    let line = Line::of(sent()?);
     if line.kind == Some("log") {
         return line.read(builder);
     }
-    let fields = Fields::of(event)?;
+    let fields = Fields::of(sent()?);
     let timestamp_ms = fields.timestamp.and_then(number::moment).unwrap_or(received_ms);
     match line.kind {
         Some("test-begin") => fields.begin(builder, timestamp_ms),
@@ -63,10 +64,10 @@ pub(super) fn read(builder: &mut Builder, event: Json<'_, '_>, received_ms: Unix
 }
 
 impl<'b> Line<'b> {
-    fn of(event: Json<'_, 'b>) -> Result<Self, Rejected> {
-        let Some(sent) = event.fields() else {
-            return Err(Rejected { field: "", message: "must be an object" });
-        };
+    fn of<'t>(sent: impl Iterator<Item = (&'b str, Json<'t, 'b>)>) -> Self
+    where
+        'b: 't,
+    {
         let mut line = Self::default();
         for (name, value) in sent {
             match name {
@@ -77,7 +78,7 @@ impl<'b> Line<'b> {
                 _ => {}
             }
         }
-        Ok(line)
+        line
     }
 
     fn read(&self, builder: &mut Builder) -> Result<(), Rejected> {
@@ -97,10 +98,7 @@ impl<'b> Line<'b> {
 }
 
 impl<'t, 'b> Fields<'t, 'b> {
-    fn of(event: Json<'t, 'b>) -> Result<Self, Rejected> {
-        let Some(sent) = event.fields() else {
-            return Err(Rejected { field: "", message: "must be an object" });
-        };
+    fn of(sent: impl Iterator<Item = (&'b str, Json<'t, 'b>)>) -> Self {
         let mut fields = Self::default();
         for (name, value) in sent {
             match name {
@@ -122,7 +120,7 @@ impl<'t, 'b> Fields<'t, 'b> {
                 _ => {}
             }
         }
-        Ok(fields)
+        fields
     }
 
     fn begin(&self, builder: &mut Builder, timestamp_ms: UnixMs) -> Result<(), Rejected> {

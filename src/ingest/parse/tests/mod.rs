@@ -340,9 +340,19 @@ fn batch_numbers_are_read_or_ignored() {
 fn of_a_repeated_name_the_last_counts() {
     let body = format!(
         r#"{{"sessionId":"x","sessionId":"{SESSION}","events":[],
-            "events":[{{"type":"status","type":"log","chunk":"a","chunk":"b"}}]}}"#
+            "events":[{{"type":"status","type":"log","chunk":"a","chunk":"b","testId":"a","testId":"t",
+                        "stream":"stdout","stream":"stderr"}},
+                      {{"type":"log","testId":"a","testId":"t","title":"a","title":"b","file":"a","file":"f",
+                        "type":"test-begin"}}]}}"#
     );
-    assert_eq!(parse(body.as_bytes()).unwrap().batch.text(), "b\n");
+    let batch = parse(body.as_bytes()).unwrap().batch;
+    assert_eq!(batch.text(), "b\n▶ RUNNING  b\n");
+    let [Item::Log { test: Some(written), stream: Some(Stream::Stderr), .. }, Item::Begin { test, file, .. }] =
+        batch.items[..]
+    else {
+        panic!("{batch:?}")
+    };
+    assert_eq!((batch.str(written), batch.str(test), batch.str(file)), ("t", "t", "f"));
 }
 
 #[test]

@@ -14,9 +14,9 @@ use super::writer::Shared;
 /// Rounds of the runtime without a new record after which nothing more is expected: in one, sockets may have become
 /// ready whose requests are read in the next.
 const QUIET_ROUNDS: usize = 2;
-/// Records that need not wait for more. One thread has enough to do with what comes meanwhile; several would find
-/// nothing to do, since they are done with what is there before a sync is over: they take turns with it twice as often.
+/// Records that need not wait for more, if the runtime has one thread.
 const RECORDS_ENOUGH: usize = 32;
+/// The same for several threads: what is left they have done before a sync is over, so they take turns with it more often.
 const RECORDS_ENOUGH_PARALLEL: usize = 16;
 /// Longest wait.
 const WAIT_MAX: Duration = Duration::from_millis(2);
